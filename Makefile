@@ -1,0 +1,42 @@
+# Two commands do everything: make train, make test. Recipes quote nothing that
+# depends on the folder's own path, so spaces in it are fine.
+PYTHON ?= python3
+RUN ?= runs/mini_ds
+export PYTHONUNBUFFERED = 1
+# The machine's own user site must not leak into the pinned set.
+export PYTHONNOUSERSITE = 1
+
+.PHONY: help train test lint unit notebooks lab data install clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+train: data  ## train mini_ds on the embedded data, evaluate it, show the table
+	.venv/bin/loftr-nb train mini_ds --out "$(RUN)" --resume
+
+test: lint unit notebooks  ## everything: lint, unit tests, notebooks
+
+lint: install  ## ruff: errors, import order, layout
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+unit: data  ## unit tests
+	.venv/bin/python -m pytest tests
+
+notebooks: data  ## run every notebook and compare its key numbers
+	.venv/bin/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks
+
+lab: data  ## JupyterLab on the notebooks
+	.venv/bin/jupyter lab --notebook-dir notebooks
+
+data: install  ## render the embedded data into data/mini
+	.venv/bin/loftr-nb data mini --out data/mini
+
+install: .venv/installed  ## create .venv with the pinned packages
+
+.venv/installed: pyproject.toml constraints.txt .ci/install
+	.ci/install "$(PYTHON)"
+	@touch .venv/installed
+
+clean:  ## remove .venv and the embedded data; runs are kept
+	rm -rf .venv data/mini build *.egg-info

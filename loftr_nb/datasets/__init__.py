@@ -1,0 +1,39 @@
+"""Readers of images with depth and pose, and what they yield."""
+
+from .augment import Augment
+from .base import PosedPairs
+from .index import load_intrinsics, load_scannet_pairs
+from .layout import find_layout, open_dataset
+from .megadepth import MegaDepth
+from .middlebury import motorcycle, motorcycle_depth
+from .overlap import build_scannet_index, pair_overlap
+from .pair import Batch, Pair, View, collate
+from .safe_pickle import safe_load
+from .sampling import SceneBalancedSampler
+from .scannet import ScanNet
+from .scene_info import load_megadepth_scene, load_megadepth_scenes
+from .table import PairTable
+
+__all__ = [
+    "Augment",
+    "Batch",
+    "MegaDepth",
+    "Pair",
+    "PairTable",
+    "PosedPairs",
+    "ScanNet",
+    "SceneBalancedSampler",
+    "View",
+    "build_scannet_index",
+    "collate",
+    "find_layout",
+    "load_intrinsics",
+    "load_megadepth_scene",
+    "load_megadepth_scenes",
+    "load_scannet_pairs",
+    "motorcycle",
+    "motorcycle_depth",
+    "open_dataset",
+    "pair_overlap",
+    "safe_load",
+]

@@ -1,0 +1,285 @@
+"""Find out how a folder of data is laid out, and open it.
+
+Four layouts are known; ``<layout>`` is ``scannet`` or ``megadepth``:
+
+========  ==================================================================
+linked    ``<data>/<layout>/{train,test,index}``, as the training guide links
+          the released archives and as the embedded data is written; also
+          given directly as ``<data>/{train,test,index}``
+scenes    a bare folder of ScanNet scenes, ``<data>/sceneXXXX_YY``; its pair
+          index is built once and kept in ``cache``
+tree      a MegaDepth tree with its index files in ``<data>/scene_info``
+========  ==================================================================
+
+Only the first has a split. In the others a fifth of the scenes is held out for
+"test"; with a single scene, a part of its images, so that no image is in both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import ConfigError, DataError, nearest
+from .files import require_folder
+from .index import find_index_files
+from .megadepth import MegaDepth
+from .overlap import SCENE_NAME, SceneReport, build_scannet_index
+from .safe_pickle import safe_load
+from .scannet import ScanNet
+from .split import hold_out
+
+Split = Literal["train", "test"]
+Layout = Literal["scannet", "megadepth"]
+LAYOUTS: tuple[Layout, ...] = ("scannet", "megadepth")
+
+# Where an index may lie below an index folder: (text list, folder of its npz
+# files), or a folder or a file alone. The first that exists is taken: names of
+# the released archives, then those of the embedded data.
+_PLACES: dict[tuple[str, str], tuple[tuple[str | None, str], ...]] = {
+    ("scannet", "train"): (
+        ("scene_data/train_list/scannet_all.txt", "scene_data/train"),
+        (None, "scene_data/train"),
+        ("train.txt", "train"),
+        (None, "train"),
+    ),
+    ("scannet", "test"): (
+        ("scannet_test.txt", "."),
+        ("scannet_test_1500/scannet_test.txt", "scannet_test_1500"),
+        (None, "scannet_test_1500/test.npz"),
+        ("test.txt", "test"),
+        (None, "test"),
+        (None, "test.npz"),
+    ),
+    ("megadepth", "train"): (
+        ("trainvaltest_list/train_list.txt", "scene_info_0.1_0.7"),
+        (None, "scene_info_0.1_0.7"),
+        ("train.txt", "train"),
+        (None, "train"),
+    ),
+    ("megadepth", "test"): (
+        ("megadepth_test_1500.txt", "."),
+        (
+            "megadepth_test_1500_scene_info/megadepth_test_1500.txt",
+            "megadepth_test_1500_scene_info",
+        ),
+        ("trainvaltest_list/val_list.txt", "scene_info_val_1500"),
+        (None, "scene_info_val_1500"),
+        ("test.txt", "test"),
+        (None, "test"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What :func:`find_layout` found: arguments of a dataset.
+
+    held_out: the data came without a split, one is made of its rows.
+    """
+
+    layout: Layout
+    root: Path
+    index: tuple[Path, ...]
+    intrinsics: Path | None = None
+    held_out: bool = False
+
+
+def open_dataset(
+    data: Path,
+    split: Split,
+    layout: Layout | None = None,
+    cache: Path | None = None,
+    progress: Callable[[SceneReport], None] | None = None,
+    **kwargs: Any,
+) -> ScanNet | MegaDepth:
+    """Open the training or test pairs of a folder, whatever its layout.
+
+    Args:
+        data: a folder in one of the layouts above.
+        split: "train" or "test".
+        layout: needed only where ``data`` holds both.
+        cache: folder for the pair index of bare ScanNet scenes; needed for those
+            only. An index is built again when the frames change.
+        progress: called for each scene while an index is built.
+        kwargs: passed on to :class:`ScanNet` or :class:`MegaDepth`.
+
+    Raises:
+        DataError: no such folder, no known layout, or its index is not there;
+            the message says what was looked for.
+        ConfigError: a mistyped split or layout, or one that must be chosen.
+    """
+    found = find_layout(data, split, layout, cache, progress)
+    if not found.held_out:
+        return _open(found, kwargs)
+    # Divided first and filtered after: otherwise training with one min_overlap
+    # and testing with another would draw the line at different images.
+    least, most = kwargs.pop("min_overlap", 0.0), kwargs.pop("max_overlap", 1.0)
+    opened = _open(found, kwargs)
+    rows = hold_out(opened.table, split, str(data)).overlapping(least, most)
+    if len(rows) == 0:
+        raise DataError(
+            f"{data}: no {split} pair has overlap {least:g} to {most:g}. Ask for a "
+            "smaller min_overlap"
+        )
+    opened.table = rows
+    return opened
+
+
+def _open(found: Found, kwargs: dict[str, Any]) -> ScanNet | MegaDepth:
+    if found.layout == "scannet":
+        return ScanNet(found.root, found.index, found.intrinsics, **kwargs)
+    return MegaDepth(found.root, found.index, **kwargs)
+
+
+def find_layout(
+    data: Path,
+    split: Split,
+    layout: Layout | None = None,
+    cache: Path | None = None,
+    progress: Callable[[SceneReport], None] | None = None,
+) -> Found:
+    """Where images and index of a split are. See :func:`open_dataset`."""
+    data = Path(data)
+    _known(split, ("train", "test"), "split")
+    if layout is not None:
+        _known(layout, LAYOUTS, "layout")
+    require_folder(data, "the data folder")
+    wanted = LAYOUTS if layout is None else (layout,)
+    inside = [name for name in wanted if (data / name).is_dir()]
+    if len(inside) > 1:
+        raise ConfigError(
+            f"{data} holds {' and '.join(inside)}: choose one with layout="
+            f"'{inside[0]}' or '{inside[1]}'"
+        )
+    if inside:
+        return _linked(data / inside[0], split, inside[0])
+    if (data / "index").is_dir():
+        return _linked(data, split, layout)
+    if "scannet" in wanted and any(_scenes(data)):
+        return _bare_scenes(data, cache, progress)
+    if "megadepth" in wanted and (data / "scene_info").is_dir():
+        index = find_index_files(data / "scene_info")
+        return Found("megadepth", data, tuple(index), held_out=True)
+    raise DataError(_nothing_found(data, wanted))
+
+
+def _known(name: str, names: tuple[str, ...], what: str) -> None:
+    if name not in names:
+        raise ConfigError(f"unknown {what} {name!r}; {nearest(name, names)}")
+
+
+def _linked(folder: Path, split: Split, layout: Layout | None) -> Found:
+    """A folder with ``train``, ``test`` and ``index`` inside."""
+    require_folder(folder / "index", f"the index folder of {folder.name}")
+    found = None
+    for name in LAYOUTS if layout is None else (layout,):
+        index = _index_files(folder / "index", split, name)
+        if index and (layout or _layout_of(index[0]) == name):
+            found = name, index
+            break
+    if found is None:
+        raise DataError(_no_index(folder / "index", split, layout))
+    layout, index = found
+    root = folder / split
+    if layout == "megadepth" and not root.is_dir():
+        # Train and test are the same images there: one link is enough.
+        root = folder / ("train" if split == "test" else "test")
+    require_folder(root, f"the {split} images of {folder.name}")
+    intrinsics = None
+    if layout == "scannet":
+        intrinsics = _intrinsics(folder / "index", index[0].parent, split)
+    return Found(layout, root, index, intrinsics)
+
+
+def _index_files(index: Path, split: Split, layout: Layout) -> tuple[Path, ...]:
+    for listed, place in _PLACES[layout, split]:
+        if listed is None:
+            path = index / place
+            if path.is_file() or (path.is_dir() and any(path.glob("*.npz"))):
+                return tuple(find_index_files(path))
+        elif (index / listed).is_file():
+            return _listed(index / listed, index / place)
+    return ()
+
+
+def _listed(path: Path, folder: Path) -> tuple[Path, ...]:
+    """Files of a list, from its own folder: others hold files of the same name."""
+    entries = path.read_text().split()
+    files = [folder / (e if e.endswith(".npz") else f"{e}.npz") for e in entries]
+    if files and all(f.is_file() for f in files):
+        return tuple(files)
+    return tuple(find_index_files(path))
+
+
+def _layout_of(index_file: Path) -> Layout:
+    return "scannet" if safe_load(index_file, ("name",)) else "megadepth"
+
+
+def _intrinsics(index: Path, beside: Path, split: Split) -> Path | None:
+    names = (f"intrinsics_{split}.npz", "intrinsics.npz")
+    places = [folder / name for folder in (beside, index) for name in names]
+    return next((p for p in places if p.is_file()), None)
+
+
+def _scenes(data: Path) -> list[Path]:
+    return sorted(p for p in data.iterdir() if SCENE_NAME.match(p.name) and p.is_dir())
+
+
+def _bare_scenes(
+    data: Path, cache: Path | None, progress: Callable[[SceneReport], None] | None
+) -> Found:
+    if cache is None:
+        raise ConfigError(
+            f"{data} has ScanNet scenes and no index of pairs: give a folder to "
+            "build it in with cache=..."
+        )
+    index = Path(cache) / f"{data.resolve().name}-{_fingerprint(data)}"
+    # The report is written last: without it, the index is unfinished.
+    if not (index / "report.json").is_file():
+        build_scannet_index(data, index, progress=progress)
+    files = tuple(find_index_files(index))
+    return Found("scannet", data, files, held_out=True)
+
+
+def _fingerprint(data: Path) -> str:
+    """Changes with the folder's place and with the frames in it."""
+    frames = {
+        scene.name: sorted(p.name for p in (scene / "pose").glob("*.txt"))
+        for scene in _scenes(data)
+    }
+    text = json.dumps([str(data.resolve()), frames])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _nothing_found(data: Path, wanted: tuple[Layout, ...]) -> str:
+    held = sorted(p.name for p in data.iterdir())
+    shown = ", ".join(held[:8]) + (" ..." if len(held) > 8 else "")
+    looked = [f"{data}/{n}/{{train,test,index}}" for n in wanted]
+    looked.append(f"{data}/{{train,test,index}}")
+    if "scannet" in wanted:
+        looked.append(f"{data}/sceneXXXX_YY/{{color,depth,pose}}")
+    if "megadepth" in wanted:
+        looked.append(f"{data}/scene_info/*.npz")
+    hint = ""
+    if SCENE_NAME.match(data.name):
+        hint = f" It looks like one ScanNet scene: give its parent, {data.parent}."
+    return (
+        f"{data} is in no layout that is known here; it holds {shown or 'nothing'}. "
+        f"Looked for {'; '.join(looked)}.{hint}"
+    )
+
+
+def _no_index(index: Path, split: Split, layout: Layout | None) -> str:
+    names = LAYOUTS if layout is None else (layout,)
+    places = [p for name in names for p in _PLACES[name, split]]
+    looked = ", ".join(dict.fromkeys(listed or place for listed, place in places))
+    held = ", ".join(sorted(p.name for p in index.iterdir())[:8])
+    return (
+        f"{index} has no {split} pairs; it holds {held or 'nothing'}. Looked there for "
+        f"{looked}. Unpack or link the released index files there"
+    )

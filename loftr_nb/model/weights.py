@@ -1,0 +1,298 @@
+"""Weights on disk: ours, the original release's, kornia's.
+
+A file of ours carries the config beside the weights, position encoding included:
+the encoding is not part of the weights, and the wrong one gives no error in the
+network, only worse matches. Files of others do not say which one they need; a
+table of published names or the caller must.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from ..errors import CheckpointError, ConfigError, nearest
+from .config import CHOICES, READING_FIELDS, LoFTRConfig
+
+if TYPE_CHECKING:
+    from .loftr import LoFTR
+
+FORMAT = "loftr_nb"
+VERSION = 1
+
+# The position encoding that published files need, by file name.
+PUBLISHED_FILES = {
+    "indoor_ds.ckpt": "released",
+    "indoor_ot.ckpt": "released",
+    "outdoor_ds.ckpt": "released",
+    "outdoor_ot.ckpt": "released",
+    "indoor_ds_new.ckpt": "fixed",
+    "loftr_indoor.ckpt": "released",
+    "loftr_outdoor.ckpt": "released",
+    "loftr_indoor_ds_new.ckpt": "fixed",
+}
+# The same for the names under which kornia publishes them.
+PUBLISHED_NAMES = {"outdoor": "released", "indoor": "released", "indoor_new": "fixed"}
+
+
+def atomic_save(payload: object, path: str | os.PathLike[str]) -> None:
+    """``torch.save`` that leaves the old file or the new one, never half of one.
+
+    The payload goes to a temporary file beside ``path``, reaches the disk, and
+    then takes the name.
+
+    Raises:
+        CheckpointError: the disk is full or the folder cannot be written to. What
+            ``path`` held before is untouched.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            torch.save(payload, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except (OSError, RuntimeError) as error:
+        kept = "; the previous file is untouched" if path.exists() else ""
+        raise CheckpointError(
+            f"{path} could not be written: {_reason(error)}{kept}. Free space on its "
+            "disk, or write to another folder"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):  # the folder itself may not exist
+            partial.unlink(missing_ok=True)
+
+
+def _reason(error: BaseException) -> str:
+    # torch wraps what the disk said in an error of its own.
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None:
+            full = " (the disk is full)" if cause.errno == errno.ENOSPC else ""
+            return f"{os.strerror(cause.errno)}{full}"
+        cause = cause.__cause__ or cause.__context__
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def pack(model: LoFTR) -> dict[str, Any]:
+    """What a checkpoint holds of a model: format, version, config, state_dict."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "config": model.config.to_dict(),
+        "state_dict": {k: v.detach().cpu() for k, v in model.state_dict().items()},
+    }
+
+
+def save(model: LoFTR, path: str | os.PathLike[str]) -> None:
+    """Write a model's weights and config; atomic, see :func:`atomic_save`."""
+    atomic_save(pack(model), path)
+
+
+def load(
+    path: str | os.PathLike[str],
+    config: LoFTRConfig | None = None,
+    position: str | None = None,
+) -> LoFTR:
+    """A model from a file, in eval mode on the CPU.
+
+    Reads files of :func:`save`, training checkpoints that hold the same under
+    ``model``, the original release's ``.ckpt`` (``matcher.`` prefix) and plain
+    state dicts with kornia's names. Nothing in a file is executed.
+
+    Args:
+        config: what the caller expects. A file that says otherwise is an error,
+            but for ``threshold`` and ``border``, which the caller may choose.
+            For a file without config: its sizes, when they are not the paper's.
+        position: ``fixed`` or ``released``; needed for a file that does not say
+            which position encoding its weights are trained with.
+
+    Raises:
+        CheckpointError: naming the file, what differs and the way out.
+        ConfigError: ``position`` is neither of its two values.
+    """
+    path = Path(path)
+    if position is not None and position not in CHOICES["position"]:
+        known = nearest(position, CHOICES["position"])
+        raise ConfigError(f"position={position!r} is unknown; {known}")
+    state, stored = _unpack(_read(path), path)
+    if stored is None:
+        settings = _settings_of_foreign(path, state, config, position)
+    else:
+        settings = _settings_of_ours(path, stored, config, position)
+    return build(settings, state, str(path))
+
+
+def build(config: LoFTRConfig, state: Mapping[str, Tensor], where: str) -> LoFTR:
+    """A model in eval mode with these weights; strict.
+
+    Raises:
+        CheckpointError: a weight is missing, left over, of another shape or not
+            finite; ``where`` names the source.
+    """
+    from .loftr import LoFTR
+
+    model = LoFTR(config)
+    wanted = model.state_dict()
+    problems = [f"{k} is missing" for k in wanted if k not in state]
+    problems += [f"{k} is not part of it" for k in state if k not in wanted]
+    problems += [
+        f"{k} is {tuple(state[k].shape)} where {tuple(wanted[k].shape)} is needed"
+        for k in wanted
+        if k in state and state[k].shape != wanted[k].shape
+    ]
+    if problems:
+        raise CheckpointError(
+            f"{where} does not hold this network (block_dims {config.block_dims}, "
+            f"{config.coarse_layers} coarse layers, matcher {config.matcher!r}): "
+            f"{_first(problems)}. Pass the config that it was trained with"
+        )
+    broken = [k for k, v in state.items() if not torch.isfinite(v).all()]
+    if broken:
+        raise CheckpointError(
+            f"{where} holds weights that are not finite: {_first(broken)}. Training "
+            "diverged: take an earlier checkpoint"
+        )
+    model.load_state_dict(dict(state), strict=True)
+    return model.eval()
+
+
+def pretrained(name: str) -> LoFTR:
+    """The weights that kornia publishes, with the position encoding they need.
+
+    Args:
+        name: ``outdoor`` (MegaDepth), ``indoor`` (ScanNet), ``indoor_new``
+            (ScanNet, trained with the fixed position encoding).
+
+    Raises:
+        ConfigError: unknown name.
+        CheckpointError: no network; the message says what to fetch by hand and
+            how to load it.
+    """
+    if name not in PUBLISHED_NAMES:
+        known = nearest(name, PUBLISHED_NAMES)
+        raise ConfigError(f"no published weights are called {name!r}; {known}")
+    from kornia.feature.loftr import loftr as kornia_loftr
+
+    position = PUBLISHED_NAMES[name]
+    try:
+        source = kornia_loftr.LoFTR(pretrained=name)
+    except Exception as error:  # urllib, ssl, a torn file: whatever the loader meets
+        urls = kornia_loftr.urls[name]
+        urls = [urls] if isinstance(urls, str) else urls
+        raise CheckpointError(
+            f"the published weights {name!r} could not be fetched "
+            f"({type(error).__name__}: {_reason(error)}). Download "
+            f"{' or '.join(urls)} by hand, then LoFTR.load(FILE, "
+            f"position={position!r})"
+        ) from error
+    return build(LoFTRConfig(position=position), source.state_dict(), name)
+
+
+def _read(path: Path) -> Any:
+    if not path.is_file():
+        what = "is a folder" if path.is_dir() else "does not exist"
+        raise CheckpointError(f"checkpoint {path} {what}: give the path of a file")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # zip, pickle and torch each have their own kinds
+        first = str(error).splitlines()[0] if str(error) else ""
+        raise CheckpointError(
+            f"{path} ({path.stat().st_size} bytes) is not a readable checkpoint: it "
+            "is cut short, another kind of file, or holds more than tensors and "
+            f"plain values ({type(error).__name__}: {first[:200]}). Fetch or train it "
+            "again; of a file that you trust, re-save its state_dict alone"
+        ) from error
+
+
+def _unpack(raw: Any, path: Path) -> tuple[dict[str, Tensor], Any]:
+    """The weights under kornia's names, and the stored config or None."""
+    if isinstance(raw, Mapping) and isinstance(raw.get("model"), Mapping):
+        raw = raw["model"]
+    if isinstance(raw, Mapping) and raw.get("format", FORMAT) != FORMAT:
+        raise CheckpointError(f"{path} is of format {raw['format']!r}, not {FORMAT!r}")
+    if isinstance(raw, Mapping) and raw.get("version", VERSION) != VERSION:
+        raise CheckpointError(
+            f"{path} is of version {raw['version']!r}, this package reads {VERSION}: "
+            "update the package"
+        )
+    stored = raw.get("config") if isinstance(raw, Mapping) else None
+    state = raw.get("state_dict", raw) if isinstance(raw, Mapping) else None
+    if (
+        not isinstance(state, Mapping)
+        or not state
+        or not all(isinstance(v, Tensor) for v in state.values())
+    ):
+        raise CheckpointError(
+            f"{path} holds no weights: a state_dict is needed, at the top or under "
+            f"'model', and this is {_describe(raw)}"
+        )
+    return {str(k).removeprefix("matcher."): v for k, v in state.items()}, stored
+
+
+def _describe(raw: Any) -> str:
+    if isinstance(raw, Mapping):
+        return f"a dict with {', '.join(map(repr, list(raw)[:6])) or 'nothing'}"
+    return f"a {type(raw).__name__}"
+
+
+def _settings_of_ours(
+    path: Path, stored: Any, config: LoFTRConfig | None, position: str | None
+) -> LoFTRConfig:
+    try:
+        settings = LoFTRConfig.from_dict(stored)
+    except (ConfigError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"the config in {path} does not fit: {error}") from error
+    asked: dict[str, Any] = {} if config is None else dataclasses.asdict(config)
+    for field in READING_FIELDS:
+        if field in asked:
+            settings = dataclasses.replace(settings, **{field: asked.pop(field)})
+    if position is not None:
+        _agree(path, "position", settings.position, position)
+    for field, value in asked.items():
+        _agree(path, field, getattr(settings, field), value)
+    return settings
+
+
+def _settings_of_foreign(
+    path: Path,
+    state: Mapping[str, Tensor],
+    config: LoFTRConfig | None,
+    position: str | None,
+) -> LoFTRConfig:
+    known = PUBLISHED_FILES.get(path.name)
+    if known is None and position is None:
+        raise CheckpointError(
+            f"{path} does not say which position encoding its weights are trained "
+            "with, and the wrong one makes matches worse without an error: pass "
+            "position='released' for indoor_ds, indoor_ot, outdoor_ds and outdoor_ot, "
+            "position='fixed' for indoor_ds_new and newer training"
+        )
+    if known is not None and position is not None:
+        _agree(path, "position", known, position)
+    if config is None:
+        has_dustbin = "coarse_matching.bin_score" in state
+        config = LoFTRConfig(matcher="ot" if has_dustbin else "ds")
+    return dataclasses.replace(config, position=known or position)
+
+
+def _agree(path: Path, field: str, stored: Any, asked: Any) -> None:
+    if stored != asked:
+        raise CheckpointError(
+            f"{path} is of {field}={stored!r}, {field}={asked!r} is asked for: leave "
+            f"{field} out to take the file's, or give another checkpoint"
+        )
+
+
+def _first(items: list[str], count: int = 4) -> str:
+    more = f" and {len(items) - count} more" if len(items) > count else ""
+    return ", ".join(items[:count]) + more

@@ -1,0 +1,47 @@
+"""From a recipe to a trained, evaluated model: plans, the trainer, run folders."""
+
+from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .finish import draw_matches, evaluate_shared, finish, print_summary, validation
+from .log import StatusLine, duration
+from .overrides import differences, field_names, override
+from .plan import Plan, make_plan
+from .recipes import (
+    RECIPES,
+    DataConfig,
+    LogConfig,
+    OptimConfig,
+    Recipe,
+    get_recipe,
+    recipe_to_dict,
+)
+from .run_folder import RunFolder
+from .schedule import Schedule
+from .trainer import Trainer
+
+__all__ = [
+    "RECIPES",
+    "Checkpoint",
+    "DataConfig",
+    "LogConfig",
+    "OptimConfig",
+    "Plan",
+    "Recipe",
+    "RunFolder",
+    "Schedule",
+    "StatusLine",
+    "Trainer",
+    "differences",
+    "draw_matches",
+    "duration",
+    "evaluate_shared",
+    "field_names",
+    "finish",
+    "get_recipe",
+    "load_checkpoint",
+    "make_plan",
+    "override",
+    "print_summary",
+    "recipe_to_dict",
+    "save_checkpoint",
+    "validation",
+]

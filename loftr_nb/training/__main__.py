@@ -1,0 +1,24 @@
+"""``torchrun --nproc-per-node N -m loftr_nb.training RECIPE``: see ``loftr-nb train``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ..errors import LoftrNbError
+from .command import add_arguments, run
+
+
+def main() -> int:
+    """Train as one of the processes that torchrun starts."""
+    parser = argparse.ArgumentParser(prog="python -m loftr_nb.training")
+    add_arguments(parser)
+    try:
+        return run(parser.parse_intermixed_args()) or 0
+    except LoftrNbError as error:
+        print(f"loftr_nb.training: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,118 @@
+"""Checkpoints of a run: everything that going on from a step needs.
+
+A file holds the recipe, the weights with their config (so that
+:meth:`LoFTR.load` reads it too), the optimiser, the step and the random state.
+The schedule and the order of the pairs are functions of the step.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import CheckpointError, RunError
+from ..model import LoFTR
+from .overrides import from_dict
+from .recipes import Recipe, recipe_to_dict
+
+FORMAT = "loftr_nb.checkpoint"
+
+
+@dataclass
+class Checkpoint:
+    """A run at one step. best_auc10: best validation so far, NaN before any."""
+
+    recipe: Recipe
+    step: int
+    weights: dict[str, Any]
+    optimizer: dict[str, Any]
+    rng: torch.Tensor
+    best_auc10: float
+
+
+def write_atomically(path: Path, content: dict[str, Any]) -> None:
+    """``torch.save`` that leaves either the old file or the whole new one.
+
+    Raises:
+        RunError: the disk is full or the folder cannot be written; whatever
+            ``path`` held before is still there.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    # torch wraps a failed write of its zip writer in a RuntimeError.
+    except (OSError, RuntimeError) as error:
+        part.unlink(missing_ok=True)
+        kept = f"; the previous {path.name} is untouched" if path.exists() else ""
+        raise RunError(
+            f"{path} could not be written ({error}){kept}. Free some disk space "
+            "and go on with --resume"
+        ) from error
+
+
+def save_checkpoint(
+    path: Path,
+    recipe: Recipe,
+    step: int,
+    model: LoFTR,
+    optimizer: torch.optim.Optimizer,
+    best_auc10: float = float("nan"),
+) -> None:
+    """Write the run's state after ``step`` steps, whole or not at all.
+
+    Raises:
+        RunError: it could not be written; the previous file survives.
+    """
+    write_atomically(
+        path,
+        {
+            "format": FORMAT,
+            "version": 1,
+            "recipe": recipe_to_dict(recipe),
+            "step": step,
+            "config": model.config.to_dict(),
+            "state_dict": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "rng": torch.get_rng_state(),
+            "best_auc10": best_auc10,
+        },
+    )
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a run's checkpoint; no code in the file can run.
+
+    Raises:
+        CheckpointError: missing, truncated, or no checkpoint of a run.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist") from error
+    except Exception as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({str(error).splitlines()[0]}): it is truncated "
+            "or no checkpoint. Go on from another one in the same folder"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} holds no state of a run (weights alone, perhaps). To evaluate "
+            "or match with it use `loftr-nb eval` or `loftr-nb match`"
+        )
+    return Checkpoint(
+        recipe=from_dict(Recipe, content["recipe"], str(path)),
+        step=content["step"],
+        weights=content["state_dict"],
+        optimizer=content["optimizer"],
+        rng=content["rng"],
+        best_auc10=content["best_auc10"],
+    )

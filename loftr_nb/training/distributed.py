@@ -1,0 +1,74 @@
+"""One process or many: who am I, and the few things processes do together.
+
+The same code runs alone and under ``torchrun``; without its environment
+variables this is process 0 of 1 and nothing here communicates.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True)
+class Process:
+    """This process among its peers. rank: 0 to world - 1; 0 does the talking."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and speaks."""
+        return self.rank == 0
+
+    def gather(self, value: Any) -> list[Any]:
+        """``value`` of every process, on every process, in order of rank."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        dist.all_gather_object(values, value)
+        return values
+
+    def wait(self) -> None:
+        """Return when every process has come here."""
+        if self.world > 1:
+            dist.barrier()
+
+
+def start(device: str | None = None) -> Process:
+    """Join the process group that ``torchrun`` describes, if there is one.
+
+    Args:
+        device: ``cpu``, ``cuda`` or ``cuda:1``; by default a GPU where there
+            is one. Under ``torchrun`` each process takes the GPU of its local
+            rank.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if world == 1:
+        return Process(0, 1, torch.device(name))
+    if name == "cuda":
+        local = int(os.environ["LOCAL_RANK"])
+        # Two processes may share a card for a trial; NCCL refuses that, gloo
+        # does not.
+        torch.cuda.set_device(local % torch.cuda.device_count())
+        name = f"cuda:{torch.cuda.current_device()}"
+        shared = int(os.environ["LOCAL_WORLD_SIZE"]) > torch.cuda.device_count()
+        backend = "gloo" if shared else "nccl"
+    else:
+        backend = "gloo"
+    if not dist.is_initialized():
+        dist.init_process_group(backend)
+    return Process(dist.get_rank(), dist.get_world_size(), torch.device(name))
+
+
+def stop() -> None:
+    """Leave the process group, if there is one."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()

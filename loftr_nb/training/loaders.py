@@ -1,0 +1,146 @@
+"""Training pairs for every process, in an order that the seed and step decide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from ..datasets import (
+    Augment,
+    Batch,
+    MegaDepth,
+    ScanNet,
+    SceneBalancedSampler,
+    collate,
+    open_dataset,
+)
+from ..errors import DataError
+from .distributed import Process
+from .recipes import Recipe
+
+
+def open_split(
+    recipe: Recipe, data: Path, split: str, cache: Path | None = None
+) -> ScanNet | MegaDepth:
+    """The recipe's training or test pairs under ``data``.
+
+    Training pairs are filtered by overlap and augmented as the recipe says;
+    test pairs are taken as the index has them.
+
+    Raises:
+        DataError: nothing that can be read lies there.
+    """
+    config = recipe.data
+    options: dict = {"layout": config.layout, "cache": cache}
+    if config.layout == "scannet":
+        options["size"] = (config.width, config.height)
+    else:
+        options["size"] = config.longer_side
+    if split == "train":
+        options["min_overlap"] = config.min_overlap
+        options["augment"] = Augment(seed=recipe.seed) if config.augment else None
+    return open_dataset(data, split, **options)
+
+
+@dataclass
+class TrainingPairs:
+    """Batches of one process, from any step on.
+
+    dataset: all pairs of the training split. rows: those trained on. held_out:
+        those of the scenes that the recipe keeps out of training.
+    """
+
+    dataset: ScanNet | MegaDepth
+    rows: np.ndarray
+    held_out: np.ndarray
+    recipe: Recipe
+    process: Process
+
+    @classmethod
+    def open(
+        cls, recipe: Recipe, data: Path, process: Process, cache: Path
+    ) -> TrainingPairs:
+        """Open the training split and set the recipe's scenes aside.
+
+        Raises:
+            DataError: nothing readable under ``data``, or no scene is left.
+        """
+        dataset = open_split(recipe, data, "train", cache)
+        scenes = np.unique(dataset.scene_of)
+        keep = len(scenes) - recipe.data.holdout_scenes
+        if keep < 1:
+            raise DataError(
+                f"{data} has {len(scenes)} training scenes and the recipe keeps "
+                f"{recipe.data.holdout_scenes} out of training: set "
+                "data.holdout_scenes=0"
+            )
+        kept = np.isin(dataset.scene_of, scenes[:keep])
+        return cls(
+            dataset, np.flatnonzero(kept), np.flatnonzero(~kept), recipe, process
+        )
+
+    @property
+    def scenes(self) -> int:
+        """How many scenes are trained on."""
+        return len(np.unique(self.dataset.scene_of[self.rows]))
+
+    def batches(self, first_step: int, steps_per_epoch: int) -> Iterator[Batch]:
+        """Batches of step ``first_step`` and all that follow, without end."""
+        step = first_step
+        while True:
+            epoch, done = divmod(step, steps_per_epoch)
+            for batch in self._epoch(epoch, done, steps_per_epoch):
+                yield batch
+                step += 1
+
+    def _epoch(self, epoch: int, done: int, steps: int) -> DataLoader:
+        """What is left of an epoch after its first ``done`` steps."""
+        batch = self.recipe.optim.batch
+        sampler = SceneBalancedSampler(
+            self.dataset.scene_of[self.rows],
+            self.recipe.data.pairs_per_scene,
+            seed=self.recipe.seed,
+            rank=self.process.rank,
+            world=self.process.world,
+        )
+        sampler.set_epoch(epoch)
+        self.dataset.set_epoch(epoch)
+        mine = self.rows[np.fromiter(sampler, np.int64)]
+        # Data smaller than one batch repeats itself, so that it can be tried.
+        mine = np.resize(mine, max(len(mine), batch))[: steps * batch]
+        workers = self.recipe.data.workers
+        return DataLoader(
+            self.dataset,
+            batch_size=batch,
+            sampler=mine[done * batch :].tolist(),
+            num_workers=workers,
+            collate_fn=collate,
+            drop_last=True,
+            pin_memory=self.process.device.type == "cuda",
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=_one_thread,
+        )
+
+    def seeds(self, step: int) -> list[int]:
+        """One seed per pair of this process's batch, by its global position.
+
+        A pair draws the same fine samples wherever it is computed.
+        """
+        batch, world = self.recipe.optim.batch, self.process.world
+        first = step * batch * world + self.process.rank
+        base = self.recipe.seed * 1_000_003
+        return [base + first + k * world for k in range(batch)]
+
+
+def _one_thread(worker: int) -> None:
+    # Loader processes share the cores with training: a thread pool in each of
+    # them only makes both slower.
+    import cv2
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)

@@ -1,0 +1,234 @@
+"""The training loop: the same file alone, under torchrun, on CPU and GPU.
+
+loftr-nb train mini_ds --out runs/mini_ds
+torchrun --standalone --nproc-per-node 2 -m loftr_nb.training mini_ds --out runs/two
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from ..datasets import Batch
+from ..errors import CheckpointError, ConfigError, RunError
+from ..evaluation import Scores
+from ..losses import StepOutput, TrainingStep
+from ..model import LoFTR
+from .checkpoint import load_checkpoint, save_checkpoint
+from .distributed import Process
+from .loaders import TrainingPairs, open_split
+from .log import Meter, Metrics, StatusLine, duration, peak_memory_mb
+from .plan import make_plan
+from .recipes import Recipe
+from .run_folder import RunFolder
+
+Validate = Callable[[LoFTR, int], Scores]
+
+
+class Trainer:
+    """One run of one recipe, on this process and its peers.
+
+    Args:
+        recipe: what to train, complete.
+        data: folder of the data.
+        out: folder of the run.
+        process: this process among its peers.
+        steps: stop after this many steps instead of the recipe's epochs.
+        resume: go on from the folder's last checkpoint if it has one.
+        status: where to speak.
+
+    Raises:
+        DataError, ConfigError, RunError, CheckpointError: before any step.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: Path,
+        out: Path,
+        process: Process,
+        steps: int | None = None,
+        resume: bool = False,
+        status: StatusLine | None = None,
+    ) -> None:
+        if steps is not None and steps < 1:
+            raise ConfigError(f"steps is {steps}: at least 1 is needed")
+        self.recipe, self.data, self.process = recipe, data, process
+        self.folder = RunFolder(out)
+        self.status = status or StatusLine(on=process.is_main)
+        self.pairs = TrainingPairs.open(recipe, data, process, _cache(out))
+        if process.is_main:
+            self.folder.claim(recipe, data, resume)
+        process.wait()
+        self.plan = make_plan(recipe, process.world, scenes=self.pairs.scenes)
+        self.total = self.plan.total_steps if steps is None else steps
+        self.schedule = self.plan.schedule(recipe.optim.decay)
+        torch.manual_seed(recipe.seed)
+        self.model = LoFTR(recipe.model).to(process.device)
+        self.step, self.best = 0, math.nan
+        self._build()
+        if resume and self.folder.last.exists():
+            self._restore()
+        # Only now: a folder that cannot be resumed keeps its metrics.
+        if process.is_main:
+            self.metrics = Metrics(self.folder.metrics, keep_until=self.step)
+
+    def _build(self) -> None:
+        device = self.process.device
+        if self.process.world > 1 and device.type == "cuda":
+            # On CPUs there is no synchronised batch norm: each process then
+            # normalises its own pairs, as one process with small batches does.
+            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
+        self.module: nn.Module = TrainingStep(self.model, self.recipe.loss)
+        if self.process.world > 1:
+            ids = [device.index] if device.type == "cuda" else None
+            self.module = DistributedDataParallel(self.module, device_ids=ids)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(),
+            lr=self.schedule.at(0),
+            weight_decay=self.recipe.optim.weight_decay,
+        )
+
+    def _restore(self) -> None:
+        state = load_checkpoint(self.folder.last)
+        if state.recipe != self.recipe:
+            raise CheckpointError(
+                f"{self.folder.last} was written by another recipe than the "
+                "folder's config.json: it was put there by hand"
+            )
+        self.model.load_state_dict(state.weights)
+        self.optimizer.load_state_dict(state.optimizer)
+        torch.set_rng_state(state.rng)
+        self.step, self.best = state.step, state.best_auc10
+        self.status.say(f"going on from step {self.step:,} of {self.total:,}")
+
+    def run(self, validate: Validate | None = None) -> float:
+        """Train to the last step; returns the seconds this call took.
+
+        Args:
+            validate: called with the model and the step as often as the recipe
+                says, on every process; returns the scores of held-out pairs.
+
+        Raises:
+            RunError: a loss is not finite (the pairs are named), or a
+                checkpoint could not be written.
+        """
+        began = time.perf_counter()
+        first = self.step
+        meter = Meter()
+        batches = self.pairs.batches(self.step, self.plan.steps_per_epoch)
+        while self.step < self.total:
+            waited = time.perf_counter()
+            batch = next(batches)
+            waited = time.perf_counter() - waited
+            values = self._one_step(batch)
+            self.step += 1
+            meter.add(values, len(batch) * self.process.world, waited)
+            left = (time.perf_counter() - began) / (self.step - first)
+            left *= self.total - self.step
+            self.status.show(lambda: self._line(meter, left))  # noqa: B023
+            if self._due(self.recipe.log.metrics_every):
+                self._record(meter)
+                meter.reset()
+            every = self.recipe.log.validate_every
+            if validate and every and self._due(every) and self.step < self.total:
+                self._validate(validate)
+                meter.reset()
+            if self._due(self.recipe.log.checkpoint_every):
+                self.save()
+        self.save()
+        return time.perf_counter() - began
+
+    def _due(self, every: int) -> bool:
+        return self.step % every == 0 or self.step == self.total
+
+    def _one_step(self, batch: Batch) -> dict[str, float]:
+        """Forward, backward, clip and update; returns what to log."""
+        device = self.process.device
+        rate = self.schedule.at(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.module.train()
+        batch = batch.to(device, non_blocking=True)
+        with torch.autocast(
+            device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"
+        ):
+            output: StepOutput = self.module(batch, self.pairs.seeds(self.step))
+        self.optimizer.zero_grad(set_to_none=True)
+        output.loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optim.clip)
+        if not math.isfinite(norm.item()):
+            self._refuse(batch, output, norm.item())
+        self.optimizer.step()
+        return {**output.scalars(), "grad_norm": norm.item(), "lr": rate}
+
+    def _refuse(self, batch: Batch, output: StepOutput, norm: float) -> None:
+        per_pair = (output.coarse + output.fine).detach().cpu()
+        bad = [
+            f"{a} and {b}"
+            for a, b, value in zip(batch.names0, batch.names1, per_pair, strict=True)
+            if not math.isfinite(value)
+        ] or ["(every pair's loss is finite here; the gradient is not)"]
+        raise RunError(
+            f"step {self.step}: the gradient's norm is {norm} and training stops "
+            f"before the weights are touched. Pairs of this process: {bad}. Look at "
+            "their depth, pose and intrinsics; with precision=bf16 try fp32"
+        )
+
+    def _record(self, meter: Meter) -> None:
+        means = meter.means()
+        if self.process.is_main:
+            self.metrics.add(
+                "train",
+                self.step,
+                epoch=self.step / self.plan.steps_per_epoch,
+                peak_mb=peak_memory_mb(self.process.device),
+                **means,
+            )
+
+    def _line(self, meter: Meter, left: float) -> str:
+        m = meter.means()
+        return (
+            f"step {self.step:,}/{self.total:,}  loss {m['loss']:.3f}  "
+            f"right cells {m['coarse_accuracy']:.0%}  lr {m['lr']:.2e}  "
+            f"{m['pairs_per_s']:.1f} pairs/s  waiting {m['data_wait']:.0%}  "
+            f"peak {peak_memory_mb(self.process.device):,.0f} MB  "
+            f"left {duration(left)}"
+        )
+
+    def _validate(self, validate: Validate) -> None:
+        self.model.eval()
+        scores = validate(self.model, self.step)
+        better = not scores.auc10 <= self.best
+        if better:
+            self.best = scores.auc10
+        if not self.process.is_main:
+            return
+        self.metrics.add("validation", self.step, **scores.summary())
+        self.status.say(
+            f"step {self.step:,}: AUC@5/10/20 on {scores.pairs} held-out pairs "
+            f"{scores.auc5:.1f} / {scores.auc10:.1f} / {scores.auc20:.1f}"
+        )
+        if better:
+            self._save(self.folder.best)
+
+    def save(self) -> None:
+        """Write the last checkpoint, on the main process."""
+        if self.process.is_main:
+            self._save(self.folder.last)
+
+    def _save(self, path: Path) -> None:
+        save_checkpoint(
+            path, self.recipe, self.step, self.model, self.optimizer, self.best
+        )
+
+
+def _cache(out: Path) -> Path:
+    """Where indices go that had to be made for data without one."""
+    return out.with_name(out.name + ".cache")

@@ -1,0 +1,40 @@
+"""The project's pictures. Functions return a figure or draw on given axes.
+
+Colours are the same everywhere and safe for colour-blind readers: blue is right
+or matched, orange is wrong or unmatched, grey is unknown, pink is what was
+picked.
+"""
+
+from .cells import show_cell_matches, show_supervised
+from .curves import curves, read_metrics
+from .explore import explore
+from .matches import matches_picture, show_matches
+from .matrices import show_matrix, show_offsets, show_row_on_image, show_supervision
+from .pairs import show_depth, show_grid, show_images, show_pair
+from .rebuilt import grey_difference, overlay, rebuild
+from .style import Picture, save
+from .tables import table
+
+__all__ = [
+    "Picture",
+    "curves",
+    "explore",
+    "grey_difference",
+    "matches_picture",
+    "overlay",
+    "read_metrics",
+    "rebuild",
+    "save",
+    "show_cell_matches",
+    "show_depth",
+    "show_grid",
+    "show_images",
+    "show_matches",
+    "show_matrix",
+    "show_offsets",
+    "show_pair",
+    "show_row_on_image",
+    "show_supervised",
+    "show_supervision",
+    "table",
+]

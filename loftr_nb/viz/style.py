@@ -1,0 +1,189 @@
+"""How every picture of the project looks, and how it reaches a notebook or a file.
+
+Pictures never touch pyplot: a training process draws thousands of them, and
+pyplot keeps each one alive until somebody closes it.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from ..errors import RunError
+
+# Okabe and Ito's palette: these stay apart for all common kinds of colour vision,
+# and in grey print (blue is darker than orange).
+RIGHT = "#0072B2"  # blue: right, matched, known
+WRONG = "#E66100"  # orange: wrong, unmatched
+CHOSEN = "#CC79A7"  # pink: what the reader picked
+UNKNOWN = "#B8B8B8"  # grey: no answer, neither right nor wrong
+INK = "#222222"
+SERIES = (RIGHT, WRONG, "#009E73", CHOSEN, "#56B4E9", INK)
+HEAT = "cividis"  # one colour map for everything that has no sign
+
+DPI = 90
+
+
+def _house_palette() -> list[int]:
+    """White, black, and the house colours, pure and half strong on three grounds."""
+    grounds = ((255, 255, 255), (128, 128, 128), (0, 0, 0))
+    mixed = [[255, 255, 255], [0, 0, 0]]
+    for colour in (RIGHT, WRONG, CHOSEN):
+        pure = [255 * c for c in to_rgb(colour)]
+        mixed += [pure] + [
+            [(p + g) / 2 for p, g in zip(pure, ground, strict=True)]
+            for ground in grounds
+        ]
+    return [round(c) for colour in mixed for c in colour]
+
+
+_HOUSE = _house_palette()
+
+
+class Picture(Figure):
+    """A figure that a notebook shows by itself and a training run can forget.
+
+    It is a plain matplotlib figure with two habits: its background is white in
+    light and dark themes alike, and what a notebook stores of it is a PNG of
+    64 colours, about half the usual size. Its ``repr`` is its title, so that
+    a reader without the image still learns what it shows.
+    """
+
+    def __init__(self, width: float = 8.0, height: float = 4.0) -> None:
+        super().__init__((width, height), DPI, facecolor="white", layout="constrained")
+        FigureCanvasAgg(self)
+
+    def titled(self, title: str | None) -> Picture:
+        """Put ``title`` (what to see) above the whole picture."""
+        if title:
+            self.suptitle(title, fontsize=11, color=INK)
+        return self
+
+    def __repr__(self) -> str:
+        heads = [self.get_suptitle()] + [ax.get_title() for ax in self.axes]
+        title = next((" ".join(h.split()) for h in heads if h), "untitled")
+        return f"<Picture: {title}>"
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+def png(figure: Figure, colours: int = 64) -> bytes:
+    """The figure as the bytes of a small PNG with a palette.
+
+    colours: chosen from the picture; the house colours come on top, because a
+        photograph would otherwise win all places and turn a thin line grey.
+    """
+    raw = io.BytesIO()
+    figure.savefig(raw, format="png", dpi=figure.dpi)
+    full = Image.open(raw).convert("RGB")
+    # Without dithering: its noise would cost more bytes than the palette saves.
+    plain = Image.Dither.NONE
+    chosen = full.quantize(colours, dither=plain).getpalette()
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(chosen[: 3 * colours] + _HOUSE)
+    small = io.BytesIO()
+    full.quantize(palette=palette, dither=plain).save(small, "PNG", optimize=True)
+    return small.getvalue()
+
+
+def save(figure: Figure, path: Path | str) -> Path:
+    """Write a figure; folders are made. The suffix (png, pdf, svg) is the format.
+
+    Raises:
+        RunError: the file cannot be written there.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".png":
+            path.write_bytes(png(figure))
+        else:
+            figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{path}: the picture cannot be written there ({error}). Choose "
+            "another folder, and a name that ends in .png, .pdf or .svg"
+        ) from error
+    return path
+
+
+def canvas(ax: Axes | None, width: float, height: float) -> tuple[Picture, Axes]:
+    """The given axes and their figure, or a new picture with one pair of axes."""
+    if ax is not None:
+        return ax.figure, ax
+    picture = Picture(width, height)
+    return picture, picture.subplots()
+
+
+def heading(ax: Axes, title: str | None, x: str = "", y: str = "") -> None:
+    """Title and axis labels in the sizes of the house."""
+    if title:
+        ax.set_title(title, fontsize=10, color=INK)
+    ax.set_xlabel(x, fontsize=9)
+    ax.set_ylabel(y, fontsize=9)
+    ax.tick_params(labelsize=8)
+
+
+def note(ax: Axes, words: str) -> None:
+    """A sentence inside the picture, at its lower left, readable on anything."""
+    ax.text(
+        0.015,
+        0.02,
+        words,
+        transform=ax.transAxes,
+        fontsize=9,
+        color=INK,
+        va="bottom",
+        bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 2},
+    )
+
+
+def legend(ax: Axes, **kwargs) -> None:
+    """A legend on a white ground, outside the data where it finds room."""
+    kwargs = {"loc": "upper right", "fontsize": 8, "framealpha": 0.9} | kwargs
+    ax.legend(**kwargs)
+
+
+def as_array(values: np.ndarray | Tensor) -> np.ndarray:
+    """A tensor or array on any device as a numpy array, for drawing."""
+    if isinstance(values, Tensor):
+        return values.detach().cpu().numpy()
+    return np.asarray(values)
+
+
+def as_image(image: np.ndarray | Tensor) -> np.ndarray:
+    """An image in any of the usual shapes as (H, W) or (H, W, 3).
+
+    Takes (H, W), (1, H, W), (1, 1, H, W), (3, H, W) and (H, W, 3).
+    """
+    array = as_array(image)
+    while array.ndim > 2 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim == 3 and array.shape[0] == 3 and array.shape[2] != 3:
+        array = array.transpose(1, 2, 0)
+    return array
+
+
+def draw_image(ax: Axes, image: np.ndarray | Tensor, fade: float = 0.0) -> np.ndarray:
+    """Draw an image with pixel centres on whole numbers; returns it as (H, W[, 3]).
+
+    fade: 0 draws it as it is, 1 draws white: a faded image carries lines and
+        colours better.
+    """
+    array = as_image(image)
+    top = 255 if array.dtype == np.uint8 else 1
+    faded = fade * top + (1 - fade) * array.astype(np.float64)
+    if array.ndim == 3:
+        ax.imshow(np.clip(faded / top, 0, 1), interpolation="nearest")
+    else:
+        ax.imshow(faded, cmap="gray", vmin=0, vmax=top, interpolation="nearest")
+    return array
