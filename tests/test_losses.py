@@ -53,7 +53,10 @@ def truth(
 
 
 def case(matcher: str, masked: bool = True) -> tuple[LogConfidence, CoarseSupervision]:
-    """Three pairs with 2, 3 and 0 matches; the second is padded."""
+    """Three pairs with 2, 3 and 0 matches; the second is padded.
+
+    Padded cells have any P here, and not the matcher's 0: none may count.
+    """
     g = torch.Generator().manual_seed(1)
     # From P = 1e-8, below the released clamp, to P = 0.95.
     cells, rows, columns = (
@@ -67,8 +70,6 @@ def case(matcher: str, masked: bool = True) -> tuple[LogConfidence, CoarseSuperv
         mask1 = torch.ones(3, 8, dtype=torch.bool)
         mask0[1, 4:] = False
         mask1[1, [3, 7]] = False
-        cells[1, 4:], cells[1][:, [3, 7]] = -1e4, -1e4
-        rows[1, 4:], columns[1][[3, 7]] = -1e4, -1e4
     matches = [(0, 0, 5), (0, 1, 2), (1, 0, 0), (1, 2, 6), (1, 3, 1)]
     spv = truth(matches, 3, mask0=mask0, mask1=mask1)
     if matcher == "ds":

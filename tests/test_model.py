@@ -103,11 +103,11 @@ def test_the_papers_network_has_11_6_million_parameters():
 @pytest.mark.parametrize("size1", [(160, 120), (136, 104)])
 def test_full_network_equals_kornia_in_float32(size1):
     torch.manual_seed(2)
-    model = LoFTR(LoFTRConfig(threshold=0.02, border=1, temperature=0.2)).eval()
+    model = LoFTR(LoFTRConfig(threshold=0.03, border=1)).eval()
     image0, image1 = motorcycle((160, 120), size1)
     theirs, found = of_kornia(twin(model), image0=image0, image1=image1)
     ours = confidence(model, image0, image1)
-    assert theirs.max() > 0.02
+    assert theirs.max() > 0.1
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
     with torch.no_grad():
         same_matches(model(image0, image1), found, side=160, tolerance=1e-5)
@@ -263,7 +263,11 @@ def test_position_encoding_equals_kornia_at_any_size(version):
     torch.testing.assert_close(
         PositionEncoding(32, version)(x), theirs(x), rtol=0, atol=1e-6
     )
-    assert not PositionEncoding(32, version).state_dict()
+    ours = PositionEncoding(32, version)
+    assert not ours.state_dict()
+    half = ours.half()(torch.zeros(1, 32, 300, 12, dtype=torch.float16))
+    want = theirs(torch.zeros(1, 32, 300, 12))
+    torch.testing.assert_close(half.float(), want, rtol=0, atol=1e-3)
 
 
 def test_linear_attention_is_its_definition():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
 import pickle
 from pathlib import Path
 
@@ -136,6 +138,12 @@ def test_min_overlap_and_lists_of_files(shared_data, tmp_path) -> None:
     assert table.row.tolist() == [1, 1]
     assert load_scannet_pairs(tmp_path / "train").frame1.tolist() == [2, 3, 2, 3]
     assert table.where(1).endswith("scene0001_00.npz, row 1")
+    (tmp_path / "test").mkdir()  # a namesake in another split is not taken
+    np.savez(tmp_path / "test" / "scene0001_00.npz", name=np.zeros((9, 4), int))
+    assert len(load_scannet_pairs(listed)) == 4
+    listed = listed.rename(tmp_path / "test.txt")
+    listed.write_text("scene0001_00")
+    assert len(load_scannet_pairs(listed)) == 9
 
 
 def test_one_file_of_several_scenes_numbers_them(tmp_path) -> None:
@@ -409,6 +417,14 @@ def test_depth_stays_inside_an_enlarged_image() -> None:
     assert cells[-1] == 64
 
 
+def test_padded_cells_have_no_depth() -> None:
+    """The map's last column must not repeat into the padding."""
+    mask = np.zeros((4, 4), bool)
+    mask[:, :2] = True
+    cells = sample_cell_depth(np.ones((32, 16), np.float32), mask, np.ones(2))
+    assert cells.reshape(4, 4).tolist() == [[1, 1, 0, 0]] * 4
+
+
 def test_shrinking_averages() -> None:
     """A chessboard of single pixels becomes grey; picking pixels keeps it white."""
     board = np.zeros((64, 64), np.uint8)
@@ -467,3 +483,34 @@ def test_table_holds_numbers_and_no_objects(shared_data) -> None:
     assert all(type(c) is np.ndarray and c.dtype.kind in "if" for c in columns)
     assert table.bytes_per_row == 24
     assert all(type(a) is np.ndarray for a in (table.frames.K, table.frames.pose))
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/smaps_rollup").exists(), reason="Linux tells what is shared"
+)
+def test_a_worker_that_reads_all_rows_keeps_sharing_them(tmp_path: Path) -> None:
+    """A list of 300,000 tuples would become 46 MB of the worker's own."""
+    rows = np.zeros((300_000, 4), int)
+    np.savez(tmp_path / "index.npz", name=rows, score=np.ones(len(rows)))
+    table = load_scannet_pairs(tmp_path / "index.npz")
+
+    def read_all(result) -> None:
+        gc.disable()
+        before = private_megabytes()
+        for i in range(len(table)):
+            _ = table.frame0[i] + table.frame1[i] + table.overlap[i] + table.scene[i]
+        result.put(private_megabytes() - before)
+
+    fork = multiprocessing.get_context("fork")
+    result = fork.SimpleQueue()
+    worker = fork.Process(target=read_all, args=(result,))
+    worker.start()
+    grown = result.get()
+    worker.join()
+    assert grown < 5
+
+
+def private_megabytes() -> float:
+    """Memory that this process shares with no other."""
+    lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+    return sum(int(n.split()[1]) for n in lines if n.startswith("Private_")) / 1024

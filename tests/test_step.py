@@ -16,7 +16,7 @@ from loftr_nb.datasets.middlebury import motorcycle
 from loftr_nb.datasets.pair import Batch, collate
 from loftr_nb.losses import LossConfig, StepOutput, TrainingStep, training_step
 from loftr_nb.model import LoFTR, LoFTRConfig
-from loftr_nb.supervision import supervise
+from loftr_nb.supervision import CoarseSupervision, supervise
 
 SEEDS = [21, 22]
 
@@ -208,14 +208,24 @@ def test_a_pose_that_is_not_finite_gives_no_nan() -> None:
 
 
 @pytest.mark.parametrize("matcher", ["ds", "ot"])
-def test_bfloat16_features_float32_losses(matcher) -> None:
+def test_bfloat16_features_float32_losses(matcher, monkeypatch) -> None:
     """Supervision too: bfloat16 would move points by whole cells."""
     model, batch = small(matcher), collate([motorcycle((160, 128))])
+    seen = []
+
+    def watched(batch: Batch) -> CoarseSupervision:
+        seen.append(supervise(batch))
+        return seen[-1]
+
+    monkeypatch.setattr("loftr_nb.losses.step.supervise", watched)
     exact = training_step(model, batch, LossConfig(), [1])
     with torch.autocast("cpu", torch.bfloat16):
         out = training_step(model, batch, LossConfig(), [1])
     assert {out.loss.dtype, out.coarse.dtype, out.fine.dtype} == {torch.float32}
     assert out.matches_gt.item() == exact.matches_gt.item() > 50
+    torch.testing.assert_close(
+        seen[1].warped0, seen[0].warped0, rtol=0, atol=0, equal_nan=True
+    )
     assert out.coarse.item() == pytest.approx(exact.coarse.item(), rel=0.1)
     assert out.coarse.item() != exact.coarse.item()
     assert math.isfinite(out.fine.item())

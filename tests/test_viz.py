@@ -15,6 +15,7 @@ import torch
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex, to_rgb
 from PIL import Image
+from skimage import data
 from skimage.color import deltaE_ciede2000, rgb2lab
 
 from loftr_nb import viz
@@ -190,13 +191,18 @@ def test_false_missing_and_right_cell_matches_differ():
     picture = viz.show_cell_matches(
         {"case": ([0, 1], [0, 2])}, (2, 2), (2, 2), {"case": ([0, 3], [0, 3])}
     )
-    lines = lines_of(picture)
-    assert {c: len(s) for c, s in lines.items()} == {
-        style.RIGHT.lower(): 1,
-        style.WRONG.lower(): 1,
-        style.INK.lower(): 1,
+    drawn = {
+        (to_hex(c.get_facecolor()[0]), to_hex(c.get_edgecolor()[0])): (
+            c.get_offsets().tolist()
+        )
+        for c in picture.axes[0].collections
     }
-    np.testing.assert_allclose(lines[style.WRONG.lower()], [[[1, 0], [4, 1]]])
+    blue, orange, ink = (c.lower() for c in (style.RIGHT, style.WRONG, style.INK))
+    assert drawn == {
+        (blue, blue): [[0, 0]],
+        (orange, orange): [[2, 1]],  # column j, row i
+        ("#ffffff", ink): [[3, 3]],
+    }
 
 
 def test_supervised_entries_are_those_of_the_four_losses():
@@ -226,6 +232,23 @@ def test_rebuilding_by_a_known_shift_gives_the_image_back():
         HomographyWarp(torch.linalg.inv(H)), image1, (16, 24), scale, scale
     )
     assert viz.grey_difference(image0[0, 0], wrong[0]) > 0.1
+
+
+def test_overlay_is_grey_where_two_pictures_agree():
+    mine = torch.tensor([[0.5, 0.8, 0.2, 0.3]])
+    twin = torch.tensor([[0.5, 0.2, 0.8, torch.nan]])
+    grey, orange, blue, unknown = viz.overlay(mine, twin)[0]
+    assert grey.tolist() == [0.5, 0.5, 0.5]
+    assert orange[0] > orange[1] > orange[2]
+    assert blue[2] > blue[1] > blue[0]
+    assert unknown.unique().numel() == 1
+
+
+def test_table_is_a_table_in_both_forms():
+    shown = viz.table([{"name": "<a>", "count": 12345}, {"name": "b", "count": 7}])
+    assert repr(shown).splitlines() == ["name   count", "<a>   12,345", "b          7"]
+    assert '<td style="text-align:left">&lt;a&gt;</td>' in shown._repr_html_()
+    assert repr(viz.table([])) == ""
 
 
 def test_offsets_outside_the_window_are_orange():
@@ -272,8 +295,7 @@ def test_curves_say_what_is_missing(tmp_path):
 
 
 def test_stored_pictures_are_small_and_keep_their_size(tmp_path):
-    ramp = np.tile(np.linspace(0, 1, 400), (300, 1)) + np.random.rand(300, 400) * 0.1
-    picture = viz.show_images({"noise": ramp}, columns=1)
+    picture = viz.show_images({"cat": data.chelsea()}, columns=1)
     path = viz.save(picture, tmp_path / "new" / "picture.png")
     stored = Image.open(path)
     width, height = picture.get_size_inches() * style.DPI
@@ -282,8 +304,18 @@ def test_stored_pictures_are_small_and_keep_their_size(tmp_path):
     full = io.BytesIO()
     picture.savefig(full, format="png")
     assert path.stat().st_size < 0.6 * len(full.getvalue())
+    house = [round(255 * c) for c in to_rgb(style.WRONG)]
+    held = np.reshape(stored.getpalette(), (-1, 3)).tolist()
+    assert house in held and [255, 255, 255] in held
     with pytest.raises(RunError, match="ends in .png"):
         viz.save(picture, tmp_path / "picture.nonsense")
+
+
+def test_paper_stays_white():
+    matrix = np.eye(36)
+    picture = viz.show_matrix(matrix, (6, 6), (6, 6), block=(1, 1))
+    stored = Image.open(io.BytesIO(style.png(picture))).convert("RGB")
+    assert stored.getpixel((0, 0)) == (255, 255, 255)
 
 
 def test_repr_of_a_picture_is_its_title():

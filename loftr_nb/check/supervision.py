@@ -166,8 +166,8 @@ def fine_offset(answer: Callable) -> Verdict:
     """
     grid, radius = (4, 6), 4.0
     cells = torch.tensor([0, 8, 15, 21])
-    landed = torch.tensor([[1.0, -2], [13.0, 7], [27.0, 21], [24.5, 16]])
-    pixels = torch.tensor([[1.0, -2], [-3, -1], [3, 5], [0.5, -8]])
+    landed = torch.tensor([[1.0, -2], [13.0, 7], [29.0, 21], [24.5, 16]])
+    pixels = torch.tensor([[1.0, -2], [-3, -1], [5, 5], [0.5, -8]])
     inside = torch.tensor([1.0, 1, 0, 0])
 
     def table(offset: Tensor, kept: Tensor = inside) -> Tensor:

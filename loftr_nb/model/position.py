@@ -14,20 +14,26 @@ import torch
 from torch import Tensor, nn
 
 
-def frequencies(channels: int, version: str) -> Tensor:
+def frequencies(
+    channels: int, version: str, device: torch.device | None = None
+) -> Tensor:
     """(channels / 4,) radians per cell, from fast to slow; ``fixed`` or ``released``.
 
-    Every position encoding of ``released`` ends at practically zero frequency
-    (e^-2, e^-4, ...): most of its channels say nothing of where a cell lies.
+    Those of ``released`` fall by e^-2 each: after a few channels hardly anything of
+    the position is left.
     """
-    steps = torch.arange(0, channels // 2, 2, dtype=torch.float32)
+    steps = torch.arange(0, channels // 2, 2, dtype=torch.float32, device=device)
     if version == "released":
         return torch.exp(steps * float(-math.log(1e4) / channels // 2))
     return torch.exp(steps * (-math.log(1e4) / (channels // 2)))
 
 
 class PositionEncoding(nn.Module):
-    """Adds the encoding to a map of any size; nothing of it is saved.
+    """Adds the encoding to a map of any size.
+
+    It has neither weights nor buffers: it is computed in float32 at every call, so
+    that a model cast to half precision does not round its angles (cell 200 at full
+    frequency needs more than the 11 bits of float16).
 
     Args:
         channels: of the map, divisible by 4.
@@ -36,22 +42,19 @@ class PositionEncoding(nn.Module):
 
     def __init__(self, channels: int, version: str) -> None:
         super().__init__()
+        self.channels = channels
         self.version = version
-        self.register_buffer(
-            "frequencies", frequencies(channels, version), persistent=False
-        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) to the same shape, in the same dtype."""
-        return x + self.encoding(x.shape[-2], x.shape[-1]).to(x.dtype)
+        h, w = x.shape[-2:]
+        return x + self.encoding(h, w, x.device).to(x.dtype)
 
-    def encoding(self, h: int, w: int) -> Tensor:
+    def encoding(self, h: int, w: int, device: torch.device | None = None) -> Tensor:
         """(C, h, w). Channel 4k is sin x, then cos x, sin y, cos y; cells from 1."""
-        # A model cast to half precision must not round the angles: cell 200 at
-        # full frequency needs more than the 11 bits of float16.
-        rate = self.frequencies.float()[:, None]
-        ax = rate * torch.arange(1, w + 1, device=rate.device)
-        ay = rate * torch.arange(1, h + 1, device=rate.device)
+        rate = frequencies(self.channels, self.version, device)[:, None]
+        ax = rate * torch.arange(1, w + 1, device=device)
+        ay = rate * torch.arange(1, h + 1, device=device)
         four = torch.stack(
             [
                 ax.sin()[:, None, :].expand(-1, h, w),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 FORMAT = "loftr_nb"
 VERSION = 1
 
-# The position encoding that published files need, by file name.
+# Which position encoding published weights need: by file, by kornia's name.
 PUBLISHED_FILES = {
     "indoor_ds.ckpt": "released",
     "indoor_ot.ckpt": "released",
@@ -39,7 +39,6 @@ PUBLISHED_FILES = {
     "loftr_outdoor.ckpt": "released",
     "loftr_indoor_ds_new.ckpt": "fixed",
 }
-# The same for the names under which kornia publishes them.
 PUBLISHED_NAMES = {"outdoor": "released", "indoor": "released", "indoor_new": "fixed"}
 
 
@@ -112,7 +111,8 @@ def load(
     Args:
         config: what the caller expects. A file that says otherwise is an error,
             but for ``threshold`` and ``border``, which the caller may choose.
-            For a file without config: its sizes, when they are not the paper's.
+            For a file without config: its sizes, when they are not the paper's;
+            ``position`` then comes from the next argument, never from a default.
         position: ``fixed`` or ``released``; needed for a file that does not say
             which position encoding its weights are trained with.
 
@@ -143,13 +143,14 @@ def build(config: LoFTRConfig, state: Mapping[str, Tensor], where: str) -> LoFTR
 
     model = LoFTR(config)
     wanted = model.state_dict()
-    problems = [f"{k} is missing" for k in wanted if k not in state]
-    problems += [f"{k} is not part of it" for k in state if k not in wanted]
-    problems += [
+    # Shapes first: they tell most about which network the file is of.
+    problems = [
         f"{k} is {tuple(state[k].shape)} where {tuple(wanted[k].shape)} is needed"
         for k in wanted
         if k in state and state[k].shape != wanted[k].shape
     ]
+    problems += [f"{k} is missing" for k in wanted if k not in state]
+    problems += [f"{k} is not part of it" for k in state if k not in wanted]
     if problems:
         raise CheckpointError(
             f"{where} does not hold this network (block_dims {config.block_dims}, "
@@ -218,8 +219,6 @@ def _unpack(raw: Any, path: Path) -> tuple[dict[str, Tensor], Any]:
     """The weights under kornia's names, and the stored config or None."""
     if isinstance(raw, Mapping) and isinstance(raw.get("model"), Mapping):
         raw = raw["model"]
-    if isinstance(raw, Mapping) and raw.get("format", FORMAT) != FORMAT:
-        raise CheckpointError(f"{path} is of format {raw['format']!r}, not {FORMAT!r}")
     if isinstance(raw, Mapping) and raw.get("version", VERSION) != VERSION:
         raise CheckpointError(
             f"{path} is of version {raw['version']!r}, this package reads {VERSION}: "
@@ -240,27 +239,30 @@ def _unpack(raw: Any, path: Path) -> tuple[dict[str, Tensor], Any]:
 
 
 def _describe(raw: Any) -> str:
-    if isinstance(raw, Mapping):
-        return f"a dict with {', '.join(map(repr, list(raw)[:6])) or 'nothing'}"
-    return f"a {type(raw).__name__}"
+    if not isinstance(raw, Mapping):
+        return f"a {type(raw).__name__}"
+    return f"a dict with {', '.join(map(repr, list(raw)[:6])) or 'nothing'}"
 
 
 def _settings_of_ours(
     path: Path, stored: Any, config: LoFTRConfig | None, position: str | None
 ) -> LoFTRConfig:
+    if not isinstance(stored, Mapping) or "position" not in stored:
+        raise CheckpointError(
+            f"the config in {path} does not say which position encoding its weights "
+            "are trained with: load its state_dict alone, with position="
+        )
     try:
         settings = LoFTRConfig.from_dict(stored)
-    except (ConfigError, TypeError, AttributeError) as error:
+    except ConfigError as error:
         raise CheckpointError(f"the config in {path} does not fit: {error}") from error
     asked: dict[str, Any] = {} if config is None else dataclasses.asdict(config)
-    for field in READING_FIELDS:
-        if field in asked:
-            settings = dataclasses.replace(settings, **{field: asked.pop(field)})
+    reading = {field: asked.pop(field) for field in READING_FIELDS if field in asked}
     if position is not None:
         _agree(path, "position", settings.position, position)
     for field, value in asked.items():
         _agree(path, field, getattr(settings, field), value)
-    return settings
+    return dataclasses.replace(settings, **reading)
 
 
 def _settings_of_foreign(

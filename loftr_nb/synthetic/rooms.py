@@ -64,7 +64,7 @@ def shoot(job: Job) -> list[Shot]:
     else:
         lenses = [(intrinsics(size, rng), size) for size in job.sizes]
     shots = []
-    for camera in camera_path(scene, lenses, rng):
+    for camera in camera_path(scene, lenses, rng, 2 if job.one_camera else 1):
         frame = render(scene, camera, other_light(lights, rng))
         image = photograph(frame.color, rng)
         shots.append(Shot(camera, image, frame.depth, sensor_depth(frame, rng)))

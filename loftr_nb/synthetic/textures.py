@@ -186,6 +186,13 @@ def _paste(
     patch = recolor(patch, rng)
     turn = rng.uniform(0, 2 * np.pi)
     c, s = np.cos(turn), np.sin(turn)
+    middle = rng.uniform(0, 1, 2) * [w, h]
+    # Only the part of the image that the turned patch can reach.
+    reach = np.hypot(pw, ph) / 2 + 1
+    left, top = (int(max(m - reach, 0)) for m in middle)
+    part = image[top : int(middle[1] + reach), left : int(middle[0] + reach)].copy()
     place = np.array([[c, -s, 0.0], [s, c, 0.0]])
-    place[:, 2] = rng.uniform(0, 1, 2) * [w, h] - place[:, :2] @ [pw / 2, ph / 2]
-    cv2.warpAffine(patch, place, (w, h), dst=image, borderMode=cv2.BORDER_TRANSPARENT)
+    place[:, 2] = middle - [left, top] - place[:, :2] @ [pw / 2, ph / 2]
+    size = part.shape[1::-1]
+    cv2.warpAffine(patch, place, size, dst=part, borderMode=cv2.BORDER_TRANSPARENT)
+    image[top : top + size[1], left : left + size[0]] = part

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import resource
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+import psutil
 import torch
 
 from ..errors import RunError
@@ -52,6 +52,10 @@ def peak_memory_mb(device: torch.device) -> float:
     """Most memory so far in MiB: of the card on a GPU, of this process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / MB
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows: what the process holds now
+        return psutil.Process().memory_info().rss / MB
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Linux counts in KiB, macOS in bytes.
     return peak / (MB if sys.platform == "darwin" else 1024)

@@ -16,7 +16,7 @@ Rows = Sequence[Mapping[str, float]]
 
 # What is drawn together: title, unit of the axis, names in a row of metrics.
 PANELS = (
-    ("Loss falls", "loss", ("loss", "coarse", "fine", "coarse_loss", "fine_loss")),
+    ("Loss falls", "loss", ("loss", "loss_coarse", "loss_fine")),
     ("Learning rate as planned", "learning rate", ("lr",)),
     ("More coarse cells are right", "share of cells", ("coarse_accuracy", "accuracy")),
     ("Pose accuracy on unseen scenes", "AUC (percent)", ("auc5", "auc10", "auc20")),

@@ -87,9 +87,11 @@ def png(figure: Figure, colours: int = 64) -> bytes:
     full = Image.open(raw).convert("RGB")
     # Without dithering: its noise would cost more bytes than the palette saves.
     plain = Image.Dither.NONE
-    chosen = full.quantize(colours, dither=plain).getpalette()
+    chosen = full.quantize(colours, dither=plain).getpalette()[: 3 * colours]
+    # Averaging paper with the edges of letters gives a white that looks dirty.
+    chosen = [255 if c > 247 else c for c in chosen]
     palette = Image.new("P", (1, 1))
-    palette.putpalette(chosen[: 3 * colours] + _HOUSE)
+    palette.putpalette(_HOUSE + chosen)
     small = io.BytesIO()
     full.quantize(palette=palette, dither=plain).save(small, "PNG", optimize=True)
     return small.getvalue()
