@@ -181,8 +181,6 @@ def collate(pairs: Sequence[Pair]) -> Batch:
         scenes=tuple(p.scene for p in pairs),
         overlap=torch.tensor([p.overlap for p in pairs]),
         H_0to1=(
-            None
-            if pairs[0].H_0to1 is None
-            else torch.stack([p.H_0to1 for p in pairs])
+            None if pairs[0].H_0to1 is None else torch.stack([p.H_0to1 for p in pairs])
         ),
     )

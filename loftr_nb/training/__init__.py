@@ -3,6 +3,7 @@
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .finish import draw_matches, evaluate_shared, finish, print_summary, validation
 from .log import StatusLine, duration
+from .overfit import overfit
 from .overrides import differences, field_names, override
 from .plan import Plan, make_plan
 from .recipes import (
@@ -14,6 +15,7 @@ from .recipes import (
     get_recipe,
     recipe_to_dict,
 )
+from .run import train
 from .run_folder import RunFolder
 from .schedule import Schedule
 from .trainer import Trainer
@@ -39,9 +41,11 @@ __all__ = [
     "get_recipe",
     "load_checkpoint",
     "make_plan",
+    "overfit",
     "override",
     "print_summary",
     "recipe_to_dict",
     "save_checkpoint",
+    "train",
     "validation",
 ]

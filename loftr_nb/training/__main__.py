@@ -1,4 +1,4 @@
-"""``torchrun --nproc-per-node N -m loftr_nb.training RECIPE``: see ``loftr-nb train``."""
+"""The same training under ``torchrun --nproc-per-node N -m loftr_nb.training``."""
 
 from __future__ import annotations
 

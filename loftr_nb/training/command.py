@@ -6,14 +6,11 @@ import argparse
 import json
 from pathlib import Path
 
-from ..errors import RunError
-from .distributed import start, stop
-from .finish import finish, print_summary, validation
-from .log import StatusLine, duration
+from .finish import print_summary
+from .log import StatusLine
 from .overrides import override
 from .recipes import Recipe, get_recipe
-from .run_folder import RunFolder
-from .trainer import Trainer
+from .run import train
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,34 +42,17 @@ def run(args: argparse.Namespace) -> int:
     """Train, evaluate, and print the table. Returns the exit status."""
     recipe = recipe_from(args)
     out = args.out or Path("runs") / recipe.name
-    data = args.data or Path(recipe.data.path)
-    process = start(args.device)
-    status = StatusLine(on=process.is_main and not args.json)
-    try:
-        done = RunFolder(out).read_summary()
-        if done and args.resume and _same_run(RunFolder(out), recipe, args.steps, done):
-            status.say(f"{out} is complete")
-        else:
-            trainer = Trainer(
-                recipe, data, out, process, args.steps, args.resume, status
-            )
-            status.say(trainer.plan.text())
-            seconds = trainer.run(validation(trainer))
-            status.say(f"trained in {duration(seconds)}, evaluating")
-            done = finish(trainer, seconds)
-        if process.is_main:
-            print(json.dumps(done, indent=2)) if args.json else print_summary(out, done)
-    finally:
-        stop()
-    return 0
-
-
-def _same_run(folder: RunFolder, recipe: Recipe, steps: int | None, done: dict) -> bool:
-    if folder.read_recipe() != recipe:
-        folder.claim(recipe, Path(), resume=True)  # raises, naming the difference
-    if steps is not None and steps < done["steps"]:
-        raise RunError(
-            f"{folder.path} has already taken {done['steps']:,} steps, more than the "
-            f"{steps:,} asked for: give another --out"
+    summary = train(
+        recipe,
+        args.data,
+        out,
+        args.steps,
+        args.resume,
+        args.device,
+        status=StatusLine(on=False) if args.json else None,
+    )
+    if summary is not None:
+        print(json.dumps(summary, indent=2)) if args.json else print_summary(
+            out, summary
         )
-    return steps is None or steps == done["steps"]
+    return 0

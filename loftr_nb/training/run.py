@@ -1,0 +1,95 @@
+"""A whole run in one call: train, evaluate, draw, and say where everything is.
+
+    from loftr_nb.training import train
+    summary = train("mini_ds", out="runs/first", steps=200)
+
+``loftr-nb train`` is this function with a command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+from ..errors import RunError
+from .distributed import start, stop
+from .finish import finish, validation
+from .log import StatusLine, duration
+from .recipes import Recipe, get_recipe
+from .run_folder import RunFolder
+from .trainer import Trainer
+
+QUICK = "LOFTR_NB_QUICK"  # set by `make test`: every run is cut to a taste
+QUICK_STEPS, QUICK_PAIRS = 12, 6
+
+
+def train(
+    recipe: Recipe | str,
+    data: Path | str | None = None,
+    out: Path | str | None = None,
+    steps: int | None = None,
+    resume: bool = False,
+    device: str | None = None,
+    status: StatusLine | None = None,
+) -> dict[str, Any] | None:
+    """Train a recipe to its end, evaluate it beside SIFT, write everything.
+
+    Args:
+        recipe: a recipe, or the name of one.
+        data: folder of the data; the recipe's own by default.
+        out: folder of the run; ``runs/RECIPE`` by default.
+        steps: stop after so many instead of the recipe's epochs.
+        resume: go on with the run in ``out`` if there is one. A complete run is
+            not trained again.
+        device: ``cpu`` or ``cuda``; by default a GPU where there is one.
+        status: where to speak; standard output by default.
+
+    Returns:
+        What ``summary.json`` holds; None on all processes but the first.
+
+    Raises:
+        LoftrNbError: data, recipe, folder or checkpoint do not fit together.
+    """
+    recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
+    recipe, steps = _quick(recipe, steps)
+    folder = RunFolder(Path(out) if out is not None else Path("runs") / recipe.name)
+    process = start(device)
+    status = status or StatusLine(on=process.is_main)
+    try:
+        done = folder.read_summary()
+        if done and resume and _is_this_run(folder, recipe, steps, done):
+            status.say(f"{folder.path} is complete")
+            return done if process.is_main else None
+        data = Path(data) if data is not None else Path(recipe.data.path)
+        trainer = Trainer(recipe, data, folder.path, process, steps, resume, status)
+        status.say(trainer.plan.text())
+        seconds = trainer.run(validation(trainer))
+        status.say(f"trained in {duration(seconds)}, evaluating")
+        return finish(trainer, seconds)
+    finally:
+        stop()
+
+
+def _is_this_run(
+    folder: RunFolder, recipe: Recipe, steps: int | None, done: dict[str, Any]
+) -> bool:
+    if folder.read_recipe() != recipe:
+        folder.claim(recipe, Path(), resume=True)  # raises, naming the difference
+    if steps is not None and steps < done["steps"]:
+        raise RunError(
+            f"{folder.path} has already taken {done['steps']:,} steps, more than the "
+            f"{steps:,} asked for: give another folder"
+        )
+    return steps is None or steps == done["steps"]
+
+
+def _quick(recipe: Recipe, steps: int | None) -> tuple[Recipe, int | None]:
+    """Cut the run to a taste where ``LOFTR_NB_QUICK`` is set."""
+    if not os.environ.get(QUICK):
+        return recipe, steps
+    protocol = dataclasses.replace(recipe.evaluation, max_pairs=QUICK_PAIRS)
+    log = dataclasses.replace(recipe.log, metrics_every=1, validate_every=0)
+    recipe = dataclasses.replace(recipe, evaluation=protocol, log=log)
+    return recipe, min(steps or QUICK_STEPS, QUICK_STEPS)
