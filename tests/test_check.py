@@ -8,6 +8,9 @@ import torch
 
 from loftr_nb import check
 from loftr_nb.geometry import DepthMap, DepthWarp
+from loftr_nb.losses import LossConfig
+from loftr_nb.losses.focal import positive_term
+from loftr_nb.training import get_recipe, make_plan, override
 
 
 def test_same_says_what_how_many_and_how_far():
@@ -214,5 +217,95 @@ def test_an_empty_stub_is_not_an_error():
         check.nearest_cell,
         check.mutual_cells,
         check.fine_offset,
+        check.scaled_plan,
+        check.focal_positive,
+        check.right_cells,
     ):
         assert repr(judge(stub)).startswith("not yet: still the stub")
+
+
+def plan_by_package(lr, warmup, processes, batch):
+    recipe = override(
+        get_recipe("indoor_ds"), [f"optim.lr={lr}", f"optim.warmup_steps={warmup}"]
+    )
+    plan = make_plan(recipe, processes, batch)
+    return plan.learning_rate, plan.warmup_steps
+
+
+def test_plans_are_judged_by_the_package():
+    assert check.scaled_plan(plan_by_package)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        (lambda lr, w, p, b: (lr * p * b / 64, w * p * b // 64), "multiplied by s"),
+        (lambda lr, w, p, b: (lr * 64 / (p * b), w * 64 // (p * b)), "divided by s"),
+        (lambda lr, w, p, b: (lr * p * b / 64, w / (p * b / 64)), "whole number"),
+        (lambda lr, w, p, b: (lr * (p * b / 64) ** 0.5, w * 64 // (p * b)), "square"),
+        (lambda lr, w, p, b: (lr * p / 64, w * 64 // p), "batch is left out"),
+        (lambda lr, w, p, b: (lr * b / 64, w * 64 // b), "processes are left out"),
+        (lambda lr, w, p, b: (lr, w), "nothing is scaled"),
+        (lambda lr, w, p, b: lr, "raises TypeError"),
+    ],
+)
+def test_plan_mistakes_are_named(mistake, words):
+    verdict = check.scaled_plan(mistake)
+    assert not verdict and words in repr(verdict)
+
+
+def focal_by_package(log_p, alpha, gamma):
+    return positive_term(log_p, LossConfig(alpha=alpha, gamma=gamma))
+
+
+def test_focal_terms_are_judged_by_the_package():
+    assert check.focal_positive(focal_by_package)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        (lambda x, a, g: a * (1 - x.exp()) ** g * x, "sign"),
+        (lambda x, a, g: -((1 - x.exp()) ** g) * x, "alpha is missing"),
+        (lambda x, a, g: focal_by_package(x, 0.25, 2.0), "handed in"),
+        (lambda x, a, g: -a * x, "(1 - P) ** gamma is missing"),
+        (lambda x, a, g: -a * x.exp() ** g * x, "without a match"),
+        (lambda x, a, g: -a * (1 - x.exp()) ** g * x.exp().log(), "not finite"),
+        (
+            lambda x, a, g: positive_term(
+                x, LossConfig(alpha=a, gamma=g, clamp="released")
+            ),
+            "gradient of exactly 0",
+        ),
+        (lambda x, a, g: -a * (1 - x) ** g * x.log(), "it is log P"),
+        (lambda x, a, g: focal_by_package(x, a, g).mean(), "shape"),
+    ],
+)
+def test_focal_mistakes_are_named(mistake, words):
+    verdict = check.focal_positive(mistake)
+    assert not verdict and words in repr(verdict)
+
+
+def share_by_loop(log_conf, i, j):
+    rows = log_conf.tolist()
+    pairs = list(zip(i.tolist(), j.tolist(), strict=True))
+    return sum(max(rows[a]) == rows[a][b] for a, b in pairs) / max(1, len(pairs))
+
+
+def test_right_cells_are_judged_by_a_loop():
+    assert check.right_cells(share_by_loop)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        (lambda c, i, j: share_by_loop(c.T, j, i), "best of each column"),
+        (lambda c, i, j: share_by_loop(c, i, j) * len(i) / len(c), "of all rows"),
+        (lambda c, i, j: share_by_loop(c, i, j) * len(i), "count"),
+        (lambda c, i, j: (c[i, j].exp() > 0.2).float().mean(), "threshold"),
+        (lambda c, i, j: (c.argmax(1)[i] == j).float().mean(), "NaN"),
+    ],
+)
+def test_right_cell_mistakes_are_named(mistake, words):
+    verdict = check.right_cells(mistake)
+    assert not verdict and words in repr(verdict)

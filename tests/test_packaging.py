@@ -56,7 +56,7 @@ def test_imports_run_one_way() -> None:
         for match in re.finditer(r"^\s*from \.\.(\w+)", path.read_text(), re.M):
             if len(parts) == 2 and match[1] in order:
                 assert order.index(match[1]) <= order.index(parts[0]), (
-                    f"{path.name} in {parts[0]}/ imports from {match[1]}/, a later stage"
+                    f"{path.name} in {parts[0]}/ imports {match[1]}/, a later stage"
                 )
 
 

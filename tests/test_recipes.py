@@ -150,3 +150,12 @@ def test_differences_name_the_field() -> None:
 def test_a_plan_needs_positive_counts(processes: int, batch: int) -> None:
     with pytest.raises(ConfigError, match="at least 1"):
         make_plan(get_recipe("mini_ds"), processes, batch)
+
+
+def test_fields_that_must_agree_change_together() -> None:
+    sizes = ["model.initial_dim=8", "model.block_dims=8,8,16"]
+    for order in (sizes, sizes[::-1]):
+        recipe = override(get_recipe("mini_ds"), order)
+        assert (recipe.model.initial_dim, recipe.model.block_dims) == (8, (8, 8, 16))
+    with pytest.raises(ConfigError, match="must equal block_dims"):
+        override(get_recipe("mini_ds"), sizes[:1])

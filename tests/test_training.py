@@ -79,7 +79,9 @@ def weights(folder: Path) -> torch.Tensor:
     return torch.cat([v.flatten().double() for v in state.values()])
 
 
-def test_a_run_leaves_everything_it_promises(data: Path, tmp_path: Path, capsys) -> None:
+def test_a_run_leaves_everything_it_promises(
+    data: Path, tmp_path: Path, capsys
+) -> None:
     out = tmp_path / "a run"
     words = ["train", "mini_ds", *SMALL, "--data", str(data), "--out", str(out)]
     assert main([*words, "--steps", "3", "--json"]) == 0

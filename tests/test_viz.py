@@ -23,6 +23,7 @@ from loftr_nb.datasets.pair import Pair, View, collate
 from loftr_nb.errors import RunError
 from loftr_nb.geometry import HomographyWarp
 from loftr_nb.supervision import supervise
+from loftr_nb.training import get_recipe, make_plan
 from loftr_nb.viz import matrices, style
 from loftr_nb.viz.curves import series
 
@@ -368,3 +369,27 @@ def test_right_and_wrong_stay_apart_for_colour_blind_readers(kind):
     for n, a in enumerate(names):
         for b in names[n + 1 :]:
             assert deltaE_ciede2000(seen(a), seen(b)) > 20, (a, b)
+
+
+def test_chosen_values_are_drawn_without_the_praise_of_the_panels():
+    rows = [{"step": n, "loss": 5, "loss_coarse": n, "lr": 1} for n in range(3)]
+    picture = viz.curves({"a": rows}, "It gets worse", keys=["loss_coarse"])
+    (ax,) = picture.axes
+    assert [ln.get_label() for ln in ax.get_lines()] == ["a"]
+    assert ax.get_title() == "" and "It gets worse" in repr(picture)
+    with pytest.raises(RunError, match="nothing to draw"):
+        viz.curves(rows, keys=["lr2"])
+
+
+def test_learning_rates_of_scaled_runs_lie_on_one_another():
+    recipe = get_recipe("indoor_ds")
+    plans = {n: make_plan(recipe, n, 1) for n in (4, 64)}
+    picture = viz.learning_rates({f"{n} GPUs": p for n, p in plans.items()})
+    by_step, by_epoch = picture.axes
+    few, many = by_step.get_lines()
+    assert np.nanmax(few.get_ydata()) == pytest.approx(3.75e-4)
+    assert np.nanmax(many.get_ydata()) == pytest.approx(6e-3)
+    assert few.get_xdata()[-1] == plans[4].total_steps
+    x = np.linspace(0, 29.9, 500)
+    shapes = [np.interp(x, *line.get_data()) for line in by_epoch.get_lines()]
+    assert np.median(np.abs(shapes[0] - shapes[1])) < 1e-3

@@ -57,8 +57,8 @@ def camera_path(
     """One camera for each (K, size), in runs that look at the same target.
 
     About every second pose stays near an earlier one (narrow baselines), the
-    others are drawn anew: up to 68 degrees apart, up to 2.4 times as far, with
-    up to 25 degrees of roll.
+    others are drawn anew: up to 68 degrees apart, up to 1.9 times as far. Roll is
+    that of a camera held by hand, at most 10 degrees in a new view.
     """
     runs = np.array_split(np.arange(len(cameras)), targets)
     path: list[Camera] = []
@@ -123,9 +123,9 @@ def _place(
 def _fresh(target: np.ndarray, base: float, rng: np.random.Generator) -> _View:
     return _View(
         azimuth=base + np.deg2rad(rng.uniform(-34, 34)),
-        distance=np.exp(rng.uniform(np.log(1.5), np.log(3.6))),
+        distance=np.exp(rng.uniform(np.log(1.6), np.log(3.0))),
         height=rng.uniform(0.8, 2.1),
-        roll=np.deg2rad(np.clip(rng.normal(0, 9), -25, 25)),
+        roll=np.deg2rad(np.clip(rng.normal(0, 3), -10, 10)),
         aim=target + rng.normal(0, 0.2, 3),
     )
 
@@ -136,7 +136,7 @@ def _near(view: _View, rng: np.random.Generator) -> _View:
         azimuth=view.azimuth + np.deg2rad(rng.normal(0, 6)),
         distance=view.distance * np.exp(rng.normal(0, 0.08)),
         height=np.clip(view.height + rng.normal(0, 0.1), 0.7, 2.2),
-        roll=view.roll + np.deg2rad(rng.normal(0, 4)),
+        roll=view.roll + np.deg2rad(rng.normal(0, 2)),
         aim=view.aim + rng.normal(0, 0.12, 3),
     )
 

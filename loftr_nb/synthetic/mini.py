@@ -26,7 +26,7 @@ from .. import errors
 from . import write_megadepth, write_scannet
 from .rooms import Job
 
-VERSION = 2  # raise it whenever the same seed gives other files
+VERSION = 3  # raise it whenever the same seed gives other files
 _FRAME_BYTES = 150_000  # jpg and depth of one 320x240 frame, rounded up
 
 Progress = Callable[[int, int, str], None]

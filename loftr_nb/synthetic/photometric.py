@@ -16,14 +16,14 @@ MAX_DEPTH = 8.0  # metres that the depth sensor reaches
 def photograph(color: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Linear RGB (H, W, 3) to a noisy, blurred, exposed 8-bit photograph."""
     # The camera's automatic exposure follows the scene halfway, and then is off
-    # by a factor of 0.5 to 1.6.
-    gain = np.exp(rng.uniform(np.log(0.4), np.log(1.8)))
-    gain *= (0.2 / max(float(color.mean()), 1e-3)) ** 0.7
+    # by a factor of 0.35 to 1.6.
+    gain = np.exp(rng.uniform(np.log(0.35), np.log(1.6)))
+    gain *= (0.2 / max(float(color.mean()), 1e-3)) ** 0.5
     balance = np.exp(rng.normal(0, 0.06, 3))
     image = color * (gain * balance).astype(np.float32)
     image *= _vignette(image.shape[:2], rng.uniform(0, 0.35))[..., None]
     image = _blur(image, rng)
-    shot, read = rng.uniform(0.0, 0.06), rng.uniform(0.01, 0.05)
+    shot, read = rng.uniform(0.0, 0.02), rng.uniform(0.004, 0.02)
     image = np.clip(image, 0, 1) ** np.float32(rng.uniform(0.85, 1.2) / GAMMA)
     noise = rng.standard_normal(image.shape, dtype=np.float32)
     image += noise * (read + shot * (1 - image)).astype(np.float32)
@@ -39,9 +39,9 @@ def _vignette(shape: tuple[int, int], amount: float) -> np.ndarray:
 
 
 def _blur(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Slight defocus always, and in a third of the frames motion blur."""
+    """Defocus always, and in nearly half of the frames motion blur."""
     sigma, length, angle, moves = rng.uniform(
-        [0.5, 2.0, 0.0, 0.0], [1.7, 9.0, np.pi, 1.0]
+        [0.7, 2.0, 0.0, 0.0], [2.4, 12.0, np.pi, 1.0]
     )
     image = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
     if moves > 0.45:

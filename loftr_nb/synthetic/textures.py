@@ -152,8 +152,8 @@ def collage(
     """
     w, h = size
     one, two, three = rng.choice(len(photos), 3)
-    base = recolor(crop(photos[one], size, rng.uniform(1.2, 3.0), rng), rng)
-    other = recolor(crop(photos[two], size, rng.uniform(0.6, 1.5), rng), rng)
+    base = recolor(crop(photos[one], size, rng.uniform(2.5, 6.0), rng), rng)
+    other = recolor(crop(photos[two], size, rng.uniform(1.5, 4.0), rng), rng)
     mask = cv2.cvtColor(
         crop(photos[three], size, rng.uniform(1.5, 4.0), rng), cv2.COLOR_RGB2GRAY
     )
@@ -180,7 +180,7 @@ def _paste(
     pw, ph = (int(s) for s in rng.uniform(0.08, 0.4, 2) * min(h, w))
     pw, ph = max(pw, 8), max(ph, 8)
     photo = photos[rng.integers(len(photos))]
-    patch = crop(photo, (pw, ph), rng.uniform(0.35, 1.3), rng)
+    patch = crop(photo, (pw, ph), rng.uniform(0.8, 2.5), rng)
     if _is_flat(patch):
         return
     patch = recolor(patch, rng)

@@ -52,7 +52,9 @@ def run(args: argparse.Namespace) -> int:
         status=StatusLine(on=False) if args.json else None,
     )
     if summary is not None:
-        print(json.dumps(summary, indent=2)) if args.json else print_summary(
-            out, summary
-        )
+        folder = Path(summary.pop("run"))
+        if args.json:
+            print(json.dumps(summary, indent=2))
+        else:
+            print_summary(folder, summary)
     return 0

@@ -13,15 +13,20 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from ..errors import ConfigError, nearest
-from .recipes import Recipe
+from .recipes import Recipe, recipe_to_dict
 
 
 def override(recipe: Recipe, changes: Sequence[str]) -> Recipe:
-    """The recipe with ``path.to.field=value`` changes applied.
+    """The recipe with ``path.to.field=value`` changes applied, all at once.
+
+    At once, because some fields must agree: ``model.initial_dim`` alone cannot
+    change, with ``model.block_dims`` it can.
 
     Raises:
-        ConfigError: no ``=``, no such field, or a value of the wrong type.
+        ConfigError: no ``=``, no such field, a value of the wrong type, or
+            fields that contradict each other.
     """
+    values = recipe_to_dict(recipe)
     for change in changes:
         name, sep, text = change.partition("=")
         if not sep:
@@ -30,8 +35,8 @@ def override(recipe: Recipe, changes: Sequence[str]) -> Recipe:
                 "loss.supervision=sparse"
             )
         _require_field(recipe, name)
-        recipe = _set(recipe, name.split("."), text, name)
-    return recipe
+        _set(values, type(recipe), name.split("."), text, name)
+    return from_dict(type(recipe), values)
 
 
 def from_dict(kind: type, values: dict[str, Any], where: str = "recipe") -> Any:
@@ -99,13 +104,15 @@ def _require_field(recipe: Recipe, name: str) -> None:
     raise ConfigError(f"no field {name!r} in the recipe: {hint}")
 
 
-def _set(config: Any, path: list[str], text: str, name: str) -> Any:
+def _set(
+    values: dict[str, Any], kind: type, path: list[str], text: str, name: str
+) -> None:
     head, *rest = path
+    hint = typing.get_type_hints(kind)[head]
     if rest:
-        value = _set(getattr(config, head), rest, text, name)
+        _set(values[head], hint, rest, text, name)
     else:
-        value = _parse(text, typing.get_type_hints(type(config))[head], name)
-    return dataclasses.replace(config, **{head: value})
+        values[head] = _parse(text, hint, name)
 
 
 def _parse(text: str, hint: Any, name: str) -> Any:

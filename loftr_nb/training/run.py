@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
 from .distributed import start, stop
 from .finish import finish, validation
-from .log import StatusLine, duration
+from .log import StatusLine, duration, status_line
 from .recipes import Recipe, get_recipe
 from .run_folder import RunFolder
 from .trainer import Trainer
@@ -44,30 +45,34 @@ def train(
         resume: go on with the run in ``out`` if there is one. A complete run is
             not trained again.
         device: ``cpu`` or ``cuda``; by default a GPU where there is one.
-        status: where to speak; standard output by default.
+        status: where to speak; by default standard output, or one place that is
+            rewritten where this runs in a notebook.
 
     Returns:
-        What ``summary.json`` holds; None on all processes but the first.
+        What ``summary.json`` holds, and under ``run`` the folder of the run; None
+        on all processes but the first.
 
     Raises:
         LoftrNbError: data, recipe, folder or checkpoint do not fit together.
     """
     recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
-    recipe, steps = _quick(recipe, steps)
-    folder = RunFolder(Path(out) if out is not None else Path("runs") / recipe.name)
+    out = Path(out) if out is not None else Path("runs") / recipe.name
+    recipe, out, steps = _quick(recipe, out, steps)
+    folder = RunFolder(out)
     process = start(device)
-    status = status or StatusLine(on=process.is_main)
+    status = status or status_line(on=process.is_main)
     try:
         done = folder.read_summary()
         if done and resume and _is_this_run(folder, recipe, steps, done):
             status.say(f"{folder.path} is complete")
-            return done if process.is_main else None
+            return done | {"run": str(out)} if process.is_main else None
         data = Path(data) if data is not None else Path(recipe.data.path)
         trainer = Trainer(recipe, data, folder.path, process, steps, resume, status)
         status.say(trainer.plan.text())
         seconds = trainer.run(validation(trainer))
         status.say(f"trained in {duration(seconds)}, evaluating")
-        return finish(trainer, seconds)
+        summary = finish(trainer, seconds)
+        return None if summary is None else summary | {"run": str(out)}
     finally:
         stop()
 
@@ -85,11 +90,19 @@ def _is_this_run(
     return steps is None or steps == done["steps"]
 
 
-def _quick(recipe: Recipe, steps: int | None) -> tuple[Recipe, int | None]:
-    """Cut the run to a taste where ``LOFTR_NB_QUICK`` is set."""
+def _quick(
+    recipe: Recipe, out: Path, steps: int | None
+) -> tuple[Recipe, Path, int | None]:
+    """Cut the run to a taste where ``LOFTR_NB_QUICK`` is set.
+
+    A taste has a folder of its own beside the real one, made anew each time.
+    """
     if not os.environ.get(QUICK):
-        return recipe, steps
+        return recipe, out, steps
     protocol = dataclasses.replace(recipe.evaluation, max_pairs=QUICK_PAIRS)
     log = dataclasses.replace(recipe.log, metrics_every=1, validate_every=0)
     recipe = dataclasses.replace(recipe, evaluation=protocol, log=log)
-    return recipe, min(steps or QUICK_STEPS, QUICK_STEPS)
+    out = out.with_name(out.name + "-quick")
+    if (out / "config.json").exists():
+        shutil.rmtree(out)
+    return recipe, out, min(steps or QUICK_STEPS, QUICK_STEPS)

@@ -11,6 +11,7 @@ from .explore import explore
 from .matches import matches_picture, show_matches
 from .matrices import show_matrix, show_offsets, show_row_on_image, show_supervision
 from .pairs import show_depth, show_grid, show_images, show_pair
+from .rates import learning_rates
 from .rebuilt import grey_difference, overlay, rebuild
 from .style import Picture, save
 from .tables import table
@@ -20,6 +21,7 @@ __all__ = [
     "curves",
     "explore",
     "grey_difference",
+    "learning_rates",
     "matches_picture",
     "overlay",
     "read_metrics",

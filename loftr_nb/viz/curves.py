@@ -19,6 +19,7 @@ PANELS = (
     ("Loss falls", "loss", ("loss", "loss_coarse", "loss_fine")),
     ("Learning rate as planned", "learning rate", ("lr",)),
     ("More coarse cells are right", "share of cells", ("coarse_accuracy", "accuracy")),
+    ("Refined places come closer", "error (input pixels)", ("fine_error_px",)),
     ("Pose accuracy on unseen scenes", "AUC (percent)", ("auc5", "auc10", "auc20")),
     ("More matches agree with the pose", "precision", ("precision",)),
 )
@@ -56,13 +57,17 @@ def curves(
     runs: Rows | Path | str | Mapping[str, Rows | Path | str],
     title: str | None = None,
     smooth: int = 1,
+    keys: Sequence[str] | None = None,
 ) -> Picture:
     """Loss, learning rate, accuracy and pose AUC over the steps of a run.
 
     Args:
         runs: rows of metrics (each with ``step``), a run folder, a
             ``metrics.jsonl``, or several of these under a name, to compare.
+        title: what to see; the panels' own titles, which tell of a run that goes
+            well, are then left out.
         smooth: mean over so many rows; the raw values stay visible behind it.
+        keys: the values to draw; None draws all that are known.
 
     Panels without any value are left out.
 
@@ -75,23 +80,29 @@ def curves(
         for name, r in named.items()
     }
     present = {key for rows in named.values() for row in rows for key in row}
+    if keys is not None:
+        present &= set(keys)
     panels = [p for p in PANELS if present.intersection(p[2])]
     if not panels:
         raise RunError(
             "nothing to draw: no row holds any of "
             + ", ".join(key for p in PANELS for key in p[2])
         )
-    columns = min(2, len(panels))
-    picture = Picture(4.6 * columns, 2.9 * -(-len(panels) // columns) + 0.2)
-    for n, (head, unit, keys) in enumerate(panels):
+    columns = 3 if len(panels) == 3 else min(2, len(panels))
+    width = 10.8 if columns == 3 else 4.6 * columns
+    picture = Picture(width, 2.9 * -(-len(panels) // columns) + 0.2)
+    for n, (head, unit, names) in enumerate(panels):
         ax = picture.add_subplot(-(-len(panels) // columns), columns, n + 1)
-        _draw_panel(ax, named, keys, smooth)
-        heading(ax, head, "step", unit)
+        names = [k for k in names if k in present]
+        # One chosen value a panel: the axis says which, the legend whose it is.
+        lone = keys is not None and len(names) == 1 and "" not in named
+        _draw_panel(ax, named, names, smooth, lone)
+        heading(ax, None if title else head, "step", unit)
     return picture.titled(title)
 
 
 def _draw_panel(
-    ax: Axes, named: Mapping[str, Rows], keys: tuple[str, ...], smooth: int
+    ax: Axes, named: Mapping[str, Rows], keys: Sequence[str], smooth: int, lone: bool
 ) -> None:
     count = 0
     for name, rows in named.items():
@@ -100,7 +111,7 @@ def _draw_panel(
             if not len(steps):
                 continue
             colour = SERIES[count % len(SERIES)]
-            label = f"{name} {key}".strip()
+            label = name if lone else f"{name} {key}".strip()
             marker = "o" if len(steps) <= 30 else None
             if smooth > 1 and len(steps) > smooth:
                 ax.plot(steps, values, color=colour, lw=0.6, alpha=0.3)
