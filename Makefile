@@ -24,7 +24,7 @@ unit: data  ## unit tests
 	.venv/bin/python -m pytest tests
 
 notebooks: data  ## run every notebook and compare its key numbers
-	.venv/bin/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks
+	LOFTR_NB_QUICK=1 LOFTR_NB_STATIC=1 .venv/bin/python -m pytest --nbval-lax --nbval-current-env --nbval-cell-timeout 600 notebooks
 
 lab: data  ## JupyterLab on the notebooks
 	.venv/bin/jupyter lab --notebook-dir notebooks

@@ -5,4 +5,13 @@ The folders are the stages, and imports run one way through them:
 ``model``, ``losses``, ``viz``, ``evaluation``, ``training``, ``cli``.
 """
 
+import os
+
+# PyTorch's threads spin while they wait for each other. On a machine that does
+# something else as well (two cores and a browser), spinning takes the core from
+# the thread that is waited for, and a training step takes six times as long;
+# with short spinning, twice. On an idle machine it costs a fifth. It has to be set
+# before PyTorch is loaded; set it yourself to choose otherwise.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
 __version__ = "0.1.0"

@@ -64,7 +64,7 @@ def data(tmp_path: Path) -> Path:
         train_scenes=2,
         test_scenes=1,
         train_frames=5,
-        test_frames=6,
+        test_frames=12,
         size=(96, 72),
         megadepth_train=1,
         megadepth_test=1,

@@ -197,10 +197,10 @@ def _mini(name: str, matcher: Literal["ds", "ot"]) -> Recipe:
         optim=OptimConfig(
             lr=3e-3,
             warmup_steps=100,
-            milestones=(4, 6, 7, 8),
+            milestones=(4, 5, 6, 7),
             canonical_batch=4,
             batch=4,
-            epochs=9,
+            epochs=8,
         ),
         model=LoFTRConfig(
             initial_dim=32,
@@ -216,7 +216,7 @@ def _mini(name: str, matcher: Literal["ds", "ot"]) -> Recipe:
         loss=LossConfig(
             fine_share=0.4, fine_min_gt=32, fine_weight=2.0, fine_std_min=0.1
         ),
-        log=LogConfig(metrics_every=10, checkpoint_every=190, validate_every=570),
+        log=LogConfig(metrics_every=10, checkpoint_every=190, validate_every=500),
     )
 
 
