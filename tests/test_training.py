@@ -104,6 +104,8 @@ def test_a_run_leaves_everything_it_promises(
     again = json.loads(capsys.readouterr().out)["LoFTR"]
     assert again["auc10"] == summary["auc10"]
     model = LoFTR.load(out / "weights.pt")
+    last = LoFTR.load(out / "checkpoints" / "last.pt")
+    assert torch.equal(model.backbone.conv1.weight, last.backbone.conv1.weight)
     assert sum(p.numel() for p in model.parameters()) == summary["params"]
 
 
@@ -190,7 +192,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(RunError, match="No space left.*untouched.*--resume"):
+    with pytest.raises(CheckpointError, match="last.pt.*No space left.*untouched"):
         run.save()
     assert run.folder.last.read_bytes() == before
     assert [p.name for p in run.folder.last.parent.iterdir()] == ["last.pt"]
@@ -202,10 +204,10 @@ def test_a_really_full_disk(data: Path, tmp_path: Path) -> None:
         pytest.skip("this system has no /dev/full")
     run = trainer(data, tmp_path / "run", steps=1)
     run.run()
-    part = run.folder.last.with_name("last.pt.part")
+    part = run.folder.last.with_name(f".last.pt.{os.getpid()}.partial")
     part.symlink_to("/dev/full")
     before = run.folder.last.read_bytes()
-    with pytest.raises(RunError, match="last.pt could not be written"):
+    with pytest.raises(CheckpointError, match="last.pt could not be written"):
         run.save()
     assert run.folder.last.read_bytes() == before
 

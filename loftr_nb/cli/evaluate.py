@@ -47,11 +47,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Evaluate and print."""
-    recipe, weights = _what(args)
+    recipe, weights, data = _what(args)
     recipe = override(recipe, args.overrides)
     model = LoFTR.load(weights, position=args.position).to(args.device)
-    data = args.data or Path(recipe.data.path)
-    dataset = open_split(recipe, data, args.split, cache=Path("runs") / "eval.cache")
+    data = args.data or data
+    cache = RunFolder(weights.parent if args.source.is_file() else args.source).cache
+    dataset = open_split(recipe, data, args.split, cache)
     protocol = protocol_of(recipe, f"{args.split} pairs of {data}")
     changes = {"solver": args.solver, "max_pairs": args.pairs}
     protocol = dataclasses.replace(
@@ -76,16 +77,17 @@ def run(args: argparse.Namespace) -> None:
         status.say(score_table(scores) + "\n\n" + scores["LoFTR"].card())
 
 
-def _what(args: argparse.Namespace) -> tuple[Recipe, Path]:
-    """The recipe and the file of weights that the arguments name."""
+def _what(args: argparse.Namespace) -> tuple[Recipe, Path, Path]:
+    """Recipe, file of weights and folder of data that the arguments name."""
+    given = get_recipe(args.recipe) if args.recipe else None
     if args.source.is_dir():
         folder = RunFolder(args.source)
-        recipe = folder.read_recipe()
+        recipe = given or folder.read_recipe()
         weights = folder.weights if folder.weights.exists() else folder.last
-        return get_recipe(args.recipe) if args.recipe else recipe, weights
-    if args.recipe is None:
+        return recipe, weights, folder.read_data()
+    if given is None:
         raise ConfigError(
             f"{args.source} is a file of weights: say with --recipe which data and "
             "size it is for, such as --recipe indoor_ds"
         )
-    return get_recipe(args.recipe), args.source
+    return given, args.source, Path(given.data.path)

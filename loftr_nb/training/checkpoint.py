@@ -7,15 +7,15 @@ The schedule and the order of the pairs are functions of the step.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..errors import CheckpointError, RunError
+from ..errors import CheckpointError
 from ..model import LoFTR
+from ..model.weights import atomic_save
 from .overrides import from_dict
 from .recipes import Recipe, recipe_to_dict
 
@@ -24,7 +24,10 @@ FORMAT = "loftr_nb.checkpoint"
 
 @dataclass
 class Checkpoint:
-    """A run at one step. best_auc10: best validation so far, NaN before any."""
+    """A run at one step.
+
+    best_auc10: best validation so far, NaN before any. seconds: trained so far.
+    """
 
     recipe: Recipe
     step: int
@@ -32,31 +35,7 @@ class Checkpoint:
     optimizer: dict[str, Any]
     rng: torch.Tensor
     best_auc10: float
-
-
-def write_atomically(path: Path, content: dict[str, Any]) -> None:
-    """``torch.save`` that leaves either the old file or the whole new one.
-
-    Raises:
-        RunError: the disk is full or the folder cannot be written; whatever
-            ``path`` held before is still there.
-    """
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(part, "wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    # torch wraps a failed write of its zip writer in a RuntimeError.
-    except (OSError, RuntimeError) as error:
-        part.unlink(missing_ok=True)
-        kept = f"; the previous {path.name} is untouched" if path.exists() else ""
-        raise RunError(
-            f"{path} could not be written ({error}){kept}. Free some disk space "
-            "and go on with --resume"
-        ) from error
+    seconds: float
 
 
 def save_checkpoint(
@@ -66,14 +45,15 @@ def save_checkpoint(
     model: LoFTR,
     optimizer: torch.optim.Optimizer,
     best_auc10: float = float("nan"),
+    seconds: float = 0.0,
 ) -> None:
     """Write the run's state after ``step`` steps, whole or not at all.
 
     Raises:
-        RunError: it could not be written; the previous file survives.
+        CheckpointError: it could not be written; the previous file survives.
     """
-    write_atomically(
-        path,
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_save(
         {
             "format": FORMAT,
             "version": 1,
@@ -84,7 +64,9 @@ def save_checkpoint(
             "optimizer": optimizer.state_dict(),
             "rng": torch.get_rng_state(),
             "best_auc10": best_auc10,
+            "seconds": seconds,
         },
+        path,
     )
 
 
@@ -115,4 +97,5 @@ def load_checkpoint(path: Path) -> Checkpoint:
         optimizer=content["optimizer"],
         rng=content["rng"],
         best_auc10=content["best_auc10"],
+        seconds=content["seconds"],
     )

@@ -29,7 +29,7 @@ from .distributed import Process
 from .loaders import open_split
 from .recipes import Recipe
 from .run_folder import RunFolder
-from .trainer import Trainer, Validate, _cache
+from .trainer import Trainer, Validate
 
 
 def protocol_of(recipe: Recipe, data: str) -> Protocol:
@@ -64,12 +64,12 @@ def validation(trainer: Trainer) -> Validate | None:
             recipe, data=dataclasses.replace(recipe.data, augment=False)
         )
         dataset: Dataset = Subset(
-            open_split(plain, trainer.data, "train", _cache(trainer.folder.path)),
+            open_split(plain, trainer.data, "train", trainer.folder.cache),
             trainer.pairs.held_out.tolist(),
         )
         name = f"{recipe.data.holdout_scenes} held-out training scenes"
     else:
-        dataset = open_split(recipe, trainer.data, "test", _cache(trainer.folder.path))
+        dataset = open_split(recipe, trainer.data, "test", trainer.folder.cache)
         name = "test pairs"
     protocol = dataclasses.replace(
         protocol_of(recipe, name), max_pairs=recipe.log.validate_pairs
@@ -88,7 +88,7 @@ def finish(trainer: Trainer, seconds: float) -> dict[str, Any] | None:
         The summary on the main process, None elsewhere.
     """
     recipe, folder = trainer.recipe, trainer.folder
-    dataset = open_split(recipe, trainer.data, "test", _cache(folder.path))
+    dataset = open_split(recipe, trainer.data, "test", folder.cache)
     protocol = protocol_of(recipe, f"test pairs of {trainer.data}")
     scores = {
         "LoFTR": evaluate_shared(
@@ -105,7 +105,7 @@ def finish(trainer: Trainer, seconds: float) -> dict[str, Any] | None:
     summary = {
         "recipe": recipe.name,
         "steps": trainer.step,
-        "seconds": round(_seconds_before(folder) + seconds, 1),
+        "seconds": round(seconds, 1),
         "pairs_seen": trainer.step * trainer.plan.global_batch,
         "params": sum(p.numel() for p in trainer.model.parameters()),
         **ours.summary(),
@@ -120,12 +120,6 @@ def finish(trainer: Trainer, seconds: float) -> dict[str, Any] | None:
     part.write_text(json.dumps(summary, indent=2) + "\n")
     part.replace(folder.summary)
     return summary
-
-
-def _seconds_before(folder: RunFolder) -> float:
-    """Training time of a complete, shorter run in this folder."""
-    before = folder.read_summary()
-    return before["seconds"] if before else 0.0
 
 
 def draw(

@@ -44,6 +44,9 @@ def open_split(
     if split == "train":
         options["min_overlap"] = config.min_overlap
         options["augment"] = Augment(seed=recipe.seed) if config.augment else None
+    else:
+        # Scores need poses alone, and the 1,500-pair downloads hold no depth.
+        options["depth"] = "optional"
     return open_dataset(data, split, **options)
 
 

@@ -51,6 +51,11 @@ class RunFolder:
         return self.path / "figures"
 
     @property
+    def cache(self) -> Path:
+        """Where an index goes that had to be made for data without one."""
+        return self.path.with_name(self.path.name + ".cache")
+
+    @property
     def summary(self) -> Path:
         return self.path / "summary.json"
 
@@ -74,6 +79,10 @@ class RunFolder:
                 f"{self.path} is no run folder ({self.config.name}: {error})"
             ) from error
 
+    def read_data(self) -> Path:
+        """The folder of the data this run was trained on."""
+        return Path(json.loads(self.config.read_text())["data"])
+
     def claim(self, recipe: Recipe, data: Path, resume: bool) -> None:
         """Make the folder this recipe's, or make sure that it already is.
 
@@ -90,7 +99,7 @@ class RunFolder:
             )
         try:
             self.figures.mkdir(parents=True, exist_ok=True)
-            content = {"recipe": recipe_to_dict(recipe), "data": str(data)}
+            content = {"recipe": recipe_to_dict(recipe), "data": str(data.resolve())}
             self.config.write_text(json.dumps(content, indent=2) + "\n")
         except OSError as error:
             raise RunError(f"{self.path} cannot be written: {error}") from error

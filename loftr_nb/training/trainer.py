@@ -62,7 +62,7 @@ class Trainer:
         self.recipe, self.data, self.process = recipe, data, process
         self.folder = RunFolder(out)
         self.status = status or StatusLine(on=process.is_main)
-        self.pairs = TrainingPairs.open(recipe, data, process, _cache(out))
+        self.pairs = TrainingPairs.open(recipe, data, process, self.folder.cache)
         if process.is_main:
             self.folder.claim(recipe, data, resume)
         process.wait()
@@ -74,7 +74,7 @@ class Trainer:
         # CPU computes with those up to 80 times slower. To it they are 0 now.
         torch.set_flush_denormal(True)
         self.model = LoFTR(recipe.model).to(process.device)
-        self.step, self.best = 0, math.nan
+        self.step, self.best, self.seconds = 0, math.nan, 0.0
         self._build()
         if resume and self.folder.last.exists():
             self._restore()
@@ -109,10 +109,11 @@ class Trainer:
         self.optimizer.load_state_dict(state.optimizer)
         torch.set_rng_state(state.rng)
         self.step, self.best = state.step, state.best_auc10
+        self.seconds = state.seconds
         self.status.say(f"going on from step {self.step:,} of {self.total:,}")
 
     def run(self, validate: Validate | None = None) -> float:
-        """Train to the last step; returns the seconds this call took.
+        """Train to the last step; returns the seconds of all calls so far.
 
         Args:
             validate: called with the model and the step as often as the recipe
@@ -122,8 +123,7 @@ class Trainer:
             RunError: a loss is not finite (the pairs are named), or a
                 checkpoint could not be written.
         """
-        began = time.perf_counter()
-        first = self.step
+        began, before, first = time.perf_counter(), self.seconds, self.step
         meter = Meter()
         batches = self.pairs.batches(self.step, self.plan.steps_per_epoch)
         while self.step < self.total:
@@ -133,8 +133,9 @@ class Trainer:
             values = self._one_step(batch)
             self.step += 1
             meter.add(values, len(batch) * self.process.world, waited)
-            left = (time.perf_counter() - began) / (self.step - first)
-            left *= self.total - self.step
+            here = time.perf_counter() - began
+            self.seconds = before + here
+            left = here / (self.step - first) * (self.total - self.step)
             self.status.show(lambda: self._line(meter, left))  # noqa: B023
             if self._due(self.recipe.log.metrics_every):
                 self._record(meter)
@@ -145,8 +146,7 @@ class Trainer:
                 meter.reset()
             if self._due(self.recipe.log.checkpoint_every):
                 self.save()
-        self.save()
-        return time.perf_counter() - began
+        return self.seconds
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.total
@@ -228,10 +228,11 @@ class Trainer:
 
     def _save(self, path: Path) -> None:
         save_checkpoint(
-            path, self.recipe, self.step, self.model, self.optimizer, self.best
+            path,
+            self.recipe,
+            self.step,
+            self.model,
+            self.optimizer,
+            self.best,
+            self.seconds,
         )
-
-
-def _cache(out: Path) -> Path:
-    """Where indices go that had to be made for data without one."""
-    return out.with_name(out.name + ".cache")
