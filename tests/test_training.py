@@ -56,13 +56,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         train_scenes=2,
         test_scenes=1,
         train_frames=5,
-        test_frames=6,
+        test_frames=8,
         size=(96, 72),
         megadepth_train=1,
         megadepth_test=1,
         megadepth_images=4,
     )
-    return make_mini(tmp_path_factory.mktemp("d") / "mini", options=options, workers=1)
+    out = tmp_path_factory.mktemp("d") / "mini"
+    return make_mini(out, seed=3, options=options, workers=1)
 
 
 def small_recipe(*changes: str):

@@ -15,6 +15,7 @@ from ..datasets import collate
 from ..evaluation import (
     LoFTRMatcher,
     Matcher,
+    PairRecord,
     Protocol,
     Scores,
     SiftMatcher,
@@ -127,17 +128,18 @@ def draw(
 ) -> list[Path]:
     """Curves, and matches of an easy, a middling and a hard test pair."""
     pictures = [save(curves(folder.metrics, smooth=5), folder.figures / "curves.png")]
-    for name, index in pick_pairs(scores.errors, [r.index for r in scores.records]):
-        picture = draw_matches(model, dataset, index, f"{name} test pair")
+    for name, record in pick_pairs(scores.records):
+        title = f"{name} test pair: pose off by {record.error:.1f} degrees"
+        picture = draw_matches(model, dataset, record.index, title)
         pictures.append(save(picture, folder.figures / f"matches_{name}.png"))
     return pictures
 
 
-def pick_pairs(errors: np.ndarray, indices: Sequence[int]) -> list[tuple[str, int]]:
-    """(name, index) of the pairs at 20, 50 and 80 % of the sorted pose errors."""
-    order = np.argsort(errors, kind="stable")
+def pick_pairs(records: Sequence[PairRecord]) -> list[tuple[str, PairRecord]]:
+    """The pairs at 20, 50 and 80 % of the sorted pose errors, with a name each."""
+    ordered = sorted(records, key=lambda r: r.error)
     shares = {"easy": 0.2, "middling": 0.5, "hard": 0.8}
-    return [(n, indices[order[int(s * len(order))]]) for n, s in shares.items()]
+    return [(name, ordered[int(s * len(ordered))]) for name, s in shares.items()]
 
 
 def draw_matches(model: LoFTR, dataset: Dataset, index: int, title: str):

@@ -216,7 +216,7 @@ def _mini(name: str, matcher: Literal["ds", "ot"]) -> Recipe:
         loss=LossConfig(
             fine_share=0.4, fine_min_gt=32, fine_weight=2.0, fine_std_min=0.1
         ),
-        log=LogConfig(metrics_every=10, checkpoint_every=190, validate_every=500),
+        log=LogConfig(metrics_every=10, checkpoint_every=190, validate_every=380),
     )
 
 
