@@ -181,7 +181,8 @@ class Trainer:
         raise RunError(
             f"step {self.step}: the gradient's norm is {norm} and training stops "
             f"before the weights are touched. Pairs of this process: {bad}. Look at "
-            "their depth, pose and intrinsics; with precision=bf16 try fp32"
+            "their depth, pose and intrinsics, and at the learning rate: one far too "
+            "high ends the same way. With precision=bf16 try fp32"
         )
 
     def _record(self, meter: Meter) -> None:
