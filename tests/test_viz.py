@@ -228,7 +228,9 @@ def test_rebuilding_by_a_known_shift_gives_the_image_back():
     rebuilt = viz.rebuild(HomographyWarp(H), image1, (16, 24), scale, scale)
     assert torch.isnan(rebuilt[0, :, -3:]).all()
     torch.testing.assert_close(rebuilt[0, :, :-3], image0[0, 0, :, :-3])
-    assert viz.grey_difference(image0[0, 0], rebuilt[0]) < 1e-5
+    assert viz.grey_difference(image0[0, 0], rebuilt[0]) < 1e-3
+    darker = 0.5 * rebuilt[0] + 0.1  # another exposure of the same place
+    assert viz.grey_difference(image0[0, 0], darker) < 1e-3
     wrong = viz.rebuild(
         HomographyWarp(torch.linalg.inv(H)), image1, (16, 24), scale, scale
     )
