@@ -71,7 +71,13 @@ def train(
         status.say(trainer.plan.text())
         seconds = trainer.run(validation(trainer))
         status.say(f"trained in {duration(seconds)}, evaluating")
-        if finish(trainer, seconds) is None:
+        summary = finish(trainer, seconds)
+        # All leave together, and nothing holds the group when it is closed: a
+        # process that goes while another one still draws, or a wrapper that
+        # outlives the group, can end in an abort of the communication threads.
+        process.wait()
+        trainer.module = trainer.model
+        if summary is None:
             return None
         # Read back: a run just made and one found complete then give the same.
         return (folder.read_summary() or {}) | {"run": str(out)}
