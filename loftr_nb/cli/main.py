@@ -25,7 +25,7 @@ A first tour, on the embedded data:
   loftr-nb data mini                           render the data (a minute or two)
   loftr-nb plan mini_ds                        what the run will do
   loftr-nb train mini_ds --out runs/first      train and evaluate
-  loftr-nb match a.jpg b.jpg --weights runs/first/weights.pt --out matches.png
+  loftr-nb match a.jpg b.jpg --weights runs/first --max-size 160 --out matches.png
 """
 
 

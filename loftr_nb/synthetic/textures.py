@@ -49,7 +49,7 @@ def _prepare(name: str, photo: np.ndarray) -> np.ndarray:
     h, w = photo.shape[:2]
     top, left = round(h * (1 - keep) / 2), round(w * (1 - keep) / 2)
     photo = photo[top : h - top, left : w - left, :3]
-    # About 512 px on the longer side each: one magnification then means the
+    # At most 640 px on the longer side each: one magnification then means the
     # same for all photographs.
     shrink = 640 / max(photo.shape[:2])
     if shrink < 1:

@@ -26,6 +26,6 @@ if __name__ == "__main__":
     sys.stdout.flush()
     sys.stderr.flush()
     # Everything is written and the group is closed. Leaving without the
-    # interpreter's teardown spares gloo's threads from being destroyed while they
-    # end, which once in dozens of runs aborts a finished process.
+    # interpreter's teardown keeps gloo's threads from being destroyed while they
+    # end, which was seen to abort a finished process.
     os._exit(status)

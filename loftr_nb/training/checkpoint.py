@@ -83,7 +83,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except Exception as error:
         raise CheckpointError(
             f"{path} cannot be read ({str(error).splitlines()[0]}): it is truncated "
-            "or no checkpoint. Go on from another one in the same folder"
+            "or no checkpoint. Put the folder's best.pt in its place, if there is one, "
+            "or start anew in another --out"
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(
