@@ -31,14 +31,14 @@ from loftr_nb.datasets import (
     load_megadepth_scene,
     load_scannet_pairs,
 )
-from loftr_nb.datasets.files import (
+from loftr_nb.errors import DataError
+from loftr_nb.files.readers import (
     read_depth_h5,
     read_depth_png,
     read_image_grey,
     read_intrinsics_txt,
     read_pose_txt,
 )
-from loftr_nb.errors import DataError
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from loftr_nb.datasets.index import load_scannet_pairs
-from loftr_nb.datasets.overlap import build_scannet_index, pair_overlap
 from loftr_nb.errors import DataError
+from loftr_nb.indexing import build_scannet_index, pair_overlap
 
 # 80 x 80 pixels, f = 80: 1 m at a depth of 1 m fills the picture.
 K = np.array([[80.0, 0, 40], [0, 80, 40], [0, 0, 1]])

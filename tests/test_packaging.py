@@ -47,17 +47,19 @@ def test_every_package_is_pinned_inside_its_range() -> None:
 
 
 def test_imports_run_one_way() -> None:
-    order = "errors geometry datasets synthetic supervision model losses viz".split()
-    order += "evaluation check training cli".split()
+    order = "errors progress geometry files recordings indexing datasets".split()
+    order += "synthetic supervision model losses viz evaluation setup".split()
+    order += "check training cli".split()
     for path in sorted((ROOT / "loftr_nb").rglob("*.py")):
         parts = path.relative_to(ROOT / "loftr_nb").with_suffix("").parts
         if parts[0] not in order:
             continue
-        for match in re.finditer(r"^\s*from \.\.(\w+)", path.read_text(), re.M):
-            if len(parts) == 2 and match[1] in order:
-                assert order.index(match[1]) <= order.index(parts[0]), (
-                    f"{path.name} in {parts[0]}/ imports {match[1]}/, a later stage"
-                )
+        dots = r"\." * len(parts)  # from .. out of a stage, from ... out of its folders
+        for match in re.finditer(rf"^\s*from {dots}(\w+)", path.read_text(), re.M):
+            assert match[1] in order, f"{path} imports {match[1]}, no stage"
+            assert order.index(match[1]) <= order.index(parts[0]), (
+                f"{'/'.join(parts)} imports {match[1]}, a later stage"
+            )
 
 
 def test_modules_stay_readable() -> None:

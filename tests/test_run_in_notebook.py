@@ -10,15 +10,9 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from loftr_nb.progress import NotebookStatus, StatusLine, status_line
 from loftr_nb.synthetic import MiniOptions, make_mini
-from loftr_nb.training import (
-    NotebookStatus,
-    StatusLine,
-    get_recipe,
-    override,
-    status_line,
-    train,
-)
+from loftr_nb.training import get_recipe, override, train
 from loftr_nb.training.run import QUICK, QUICK_STEPS
 
 
@@ -31,7 +25,7 @@ def outputs_of(source: str) -> list:
 
 def test_a_notebook_keeps_what_was_said_and_the_last_line() -> None:
     outputs = outputs_of(
-        "from loftr_nb.training import status_line\n"
+        "from loftr_nb.progress import status_line\n"
         "status = status_line()\n"
         "status.say('a plan')\n"
         "for n in range(500):\n"
@@ -43,7 +37,7 @@ def test_a_notebook_keeps_what_was_said_and_the_last_line() -> None:
 
 def test_what_is_said_takes_the_place_of_the_line() -> None:
     outputs = outputs_of(
-        "from loftr_nb.training import NotebookStatus\n"
+        "from loftr_nb.progress import NotebookStatus\n"
         "status = NotebookStatus()\n"
         "status.show(lambda: 'step 1', force=True)\n"
         "status.say('trained')\n"

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loftr_nb.datasets import safe_load
 from loftr_nb.errors import DataError
+from loftr_nb.files import safe_load
 
 
 class Calls:

@@ -16,7 +16,8 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..evaluation import SOLVERS, LoFTRMatcher, SiftMatcher, evaluate, score_table
 from ..model import LoFTR
-from ..training import Recipe, RunFolder, StatusLine, get_recipe, override
+from ..progress import StatusLine
+from ..training import Recipe, RunFolder, get_recipe, override
 from ..training.finish import protocol_of
 from ..training.loaders import open_split
 

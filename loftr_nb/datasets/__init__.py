@@ -6,9 +6,7 @@ from .index import load_intrinsics, load_scannet_pairs
 from .layout import find_layout, open_dataset
 from .megadepth import MegaDepth
 from .middlebury import motorcycle, motorcycle_depth
-from .overlap import build_scannet_index, pair_overlap
 from .pair import Batch, Pair, View, collate
-from .safe_pickle import safe_load
 from .sampling import SceneBalancedSampler
 from .scannet import ScanNet
 from .scene_info import load_megadepth_scene, load_megadepth_scenes
@@ -24,7 +22,6 @@ __all__ = [
     "ScanNet",
     "SceneBalancedSampler",
     "View",
-    "build_scannet_index",
     "collate",
     "find_layout",
     "load_intrinsics",
@@ -34,6 +31,4 @@ __all__ = [
     "motorcycle",
     "motorcycle_depth",
     "open_dataset",
-    "pair_overlap",
-    "safe_load",
 ]

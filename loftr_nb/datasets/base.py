@@ -11,9 +11,9 @@ import torch
 from torch.utils.data import Dataset
 
 from ..errors import ConfigError
+from ..files import require_folder
 from ..geometry import COARSE_STRIDE
 from .augment import Augment
-from .files import require_folder
 from .images import resize_grey
 from .pair import Pair, View
 from .table import PairTable

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError, nearest
+from ..files import require_file, safe_load
 from ..geometry import check_intrinsics
-from .files import require_file
-from .safe_pickle import safe_load
 from .table import PairTable, gather
 
 _SUBSCENES = 1000  # more than any scene has

@@ -25,11 +25,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ConfigError, DataError, nearest
-from .files import require_folder
+from ..files import require_folder, safe_load
+from ..indexing import SCENE_NAME, SceneReport, build_scannet_index
 from .index import find_index_files
 from .megadepth import MegaDepth
-from .overlap import SCENE_NAME, SceneReport, build_scannet_index
-from .safe_pickle import safe_load
 from .scannet import ScanNet
 from .split import hold_out
 

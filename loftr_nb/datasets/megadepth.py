@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ConfigError, DataError
+from ..files import read_depth_h5, read_image_grey
 from ..geometry import relative_pose
 from .augment import Augment
 from .base import DepthUse, PosedPairs, check_divisible
-from .files import read_depth_h5, read_image_grey
 from .images import fit_longer_side, make_view
 from .pair import View
 from .paths import MegaDepthPaths

@@ -16,8 +16,8 @@ import torch
 
 from ..errors import ConfigError
 from ..geometry import COARSE_STRIDE
+from ..indexing import pair_overlap
 from .images import make_view, resize_grey
-from .overlap import pair_overlap
 from .pair import Pair
 
 # From the docstring of `skimage.data.stereo_motorcycle`: pixels of the shipped

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from ..files import read_depth_png, read_image_grey, read_intrinsics_txt, read_pose_txt
 from ..geometry import COARSE_STRIDE, check_pose
 from .augment import Augment
 from .base import DepthUse, PosedPairs, check_divisible
-from .files import read_depth_png, read_image_grey, read_intrinsics_txt, read_pose_txt
 from .images import check_same_aspect, fit_longer_side, make_view, require_size
 from .index import load_intrinsics, load_scannet_pairs
 from .pair import View

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..files import safe_load
 from ..geometry import check_intrinsics, check_pose
 from .index import find_index_files
-from .safe_pickle import safe_load
 from .table import FlatNames, FrameTable, PairTable, gather
 
 _PER_FRAME = ("image_paths", "depth_paths", "intrinsics", "poses")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..datasets.overlap import pair_overlap
 from ..geometry import relative_pose
+from ..indexing import pair_overlap
 from .cameras import camera_path, intrinsics
 from .photometric import photograph, sensor_depth
 from .render import Camera, render

@@ -2,7 +2,6 @@
 
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .finish import draw_matches, evaluate_shared, finish, print_summary, validation
-from .log import NotebookStatus, StatusLine, duration, status_line
 from .overfit import overfit
 from .overrides import differences, field_names, override
 from .plan import Plan, make_plan
@@ -25,17 +24,14 @@ __all__ = [
     "Checkpoint",
     "DataConfig",
     "LogConfig",
-    "NotebookStatus",
     "OptimConfig",
     "Plan",
     "Recipe",
     "RunFolder",
     "Schedule",
-    "StatusLine",
     "Trainer",
     "differences",
     "draw_matches",
-    "duration",
     "evaluate_shared",
     "field_names",
     "finish",
@@ -47,7 +43,6 @@ __all__ = [
     "print_summary",
     "recipe_to_dict",
     "save_checkpoint",
-    "status_line",
     "train",
     "validation",
 ]

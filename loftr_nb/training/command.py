@@ -6,8 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
+from ..progress import StatusLine
 from .finish import print_summary
-from .log import StatusLine
 from .overrides import override
 from .recipes import Recipe, get_recipe
 from .run import train

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
+from ..progress import StatusLine, duration, status_line
 from .distributed import start, stop
 from .finish import finish, validation
-from .log import StatusLine, duration, status_line
 from .recipes import Recipe, get_recipe
 from .run_folder import RunFolder
 from .trainer import Trainer

@@ -20,10 +20,11 @@ from ..errors import CheckpointError, ConfigError, RunError
 from ..evaluation import Scores
 from ..losses import StepOutput, TrainingStep
 from ..model import LoFTR
+from ..progress import StatusLine, duration
 from .checkpoint import load_checkpoint, save_checkpoint
 from .distributed import Process
 from .loaders import TrainingPairs
-from .log import Meter, Metrics, StatusLine, duration, peak_memory_mb
+from .log import Meter, Metrics, peak_memory_mb
 from .plan import make_plan
 from .recipes import Recipe
 from .run_folder import RunFolder

@@ -9,9 +9,7 @@ its own depth, to 15 percent. A wall that hides it fails the depth test.
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -20,9 +18,16 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
+from ..files import (
+    read_depth_png,
+    read_intrinsics_txt,
+    read_pose_txt,
+    require_file,
+    safe_load,
+    save_npz,
+    write_whole,
+)
 from ..geometry import check_intrinsics, relative_pose
-from .files import read_depth_png, read_intrinsics_txt, read_pose_txt, require_file
-from .safe_pickle import safe_load
 
 SCENE_NAME = re.compile(r"scene(\d{4})_(\d{2})$")
 DEPTH_AGREEMENT = 0.15  # relative; the tolerance behind the released scores
@@ -149,7 +154,7 @@ def build_scannet_index(
             progress(report)
     _require_pairs(root, reports, min_overlap)
     text = json.dumps([asdict(r) for r in reports], indent=1)
-    _write_whole(out / "report.json", lambda f: f.write(text.encode()))
+    write_whole(out / "report.json", lambda f: f.write(text.encode()))
     return out
 
 
@@ -169,22 +174,6 @@ def scene_folders(root: Path) -> list[Path]:
             "underscore, two digits), each with color, depth and pose"
         )
     return found
-
-
-def save_npz(path: Path, **arrays: np.ndarray) -> None:
-    """Write an npz that is there whole or not at all."""
-    _write_whole(path, lambda f: np.savez_compressed(f, **arrays))
-
-
-def _write_whole(path: Path, write: Callable) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as f:
-            write(f)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _require_pairs(root: Path, reports: list[SceneReport], min_overlap: float) -> None:

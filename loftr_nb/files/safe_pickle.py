@@ -24,7 +24,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..errors import DataError
-from .files import require_file
+from .readers import require_file
 
 _DAMAGED_ARCHIVE = (
     zipfile.BadZipFile,

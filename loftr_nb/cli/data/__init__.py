@@ -1,0 +1,28 @@
+"""Get, check and prepare data.
+
+In the order of use:
+  loftr-nb data mini                    render the embedded data into data/mini
+  loftr-nb data index SCENES --out DIR  pairs of ScanNet scenes without an index
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of ``loftr-nb data``: one module of this folder for each action."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name in sorted(m.name for m in pkgutil.iter_modules(__path__)):
+        module = importlib.import_module(f"{__name__}.{name}")
+        action = name.rstrip("_")  # `import` is a word of Python's
+        one = actions.add_parser(
+            action,
+            help=module.__doc__.strip().splitlines()[0],
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(one)
+        one.set_defaults(run=module.run)
