@@ -20,7 +20,8 @@ lint: install  ## ruff: errors, import order, layout
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 
-unit: data  ## unit tests
+unit: data  ## unit tests; installs chromium for the browser test where it may
+	.ci/browser
 	.venv/bin/python -m pytest tests
 
 notebooks: data  ## run every notebook and compare its key numbers
