@@ -7,12 +7,20 @@ from pathlib import Path
 
 from ..errors import DataError
 from ..files import require_folder
+from .colmap import find_colmap
+from .photos import find_photos
 from .scannet import find_scannet
 from .scene import Recording
+from .sevenscenes import find_sevenscenes
+from .tum import find_tum
 
 # Tried in this order; each returns None for a folder that is not its own.
 FINDERS: dict[str, Callable[[Path], Recording | None]] = {
     "scannet": find_scannet,
+    "sevenscenes": find_sevenscenes,
+    "tum": find_tum,
+    "colmap": find_colmap,
+    "photos": find_photos,  # last: takes any folder of images
 }
 
 
