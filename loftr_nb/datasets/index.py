@@ -36,6 +36,8 @@ def find_index_files(index: Path | Sequence[Path]) -> list[Path]:
     if not isinstance(index, (str, Path)):
         return [f for one in index for f in find_index_files(one)]
     path = Path(index)
+    if (path / "index.json").is_file() and (path / "train.txt").is_file():
+        path = path / "train.txt"  # a folder of `loftr-nb data index`
     if path.is_dir():
         files = sorted(path.glob("*.npz"))
         if not files:

@@ -1,6 +1,6 @@
 """Find out how a folder of data is laid out, and open it.
 
-Four layouts are known; ``<layout>`` is ``scannet`` or ``megadepth``:
+Five layouts are known; ``<layout>`` is ``scannet`` or ``megadepth``:
 
 ========  ==================================================================
 linked    ``<data>/<layout>/{train,test,index}``, as the training guide links
@@ -9,10 +9,13 @@ linked    ``<data>/<layout>/{train,test,index}``, as the training guide links
 scenes    a bare folder of ScanNet scenes, ``<data>/sceneXXXX_YY``; its pair
           index is built once and kept in ``cache``
 tree      a MegaDepth tree with its index files in ``<data>/scene_info``
+built     a folder that ``loftr-nb data index`` wrote, ``<data>`` or
+          ``<data>/index``: it knows where its images are
 ========  ==================================================================
 
-Only the first has a split. In the others a fifth of the scenes is held out for
-"test"; with a single scene, a part of its images, so that no image is in both.
+The first has a split, and so has the last if asked. In the others a fifth of the
+scenes is held out for "test"; with a single scene, a part of its images, so that
+no image is in both.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from typing import Any, Literal
 
 from ..errors import ConfigError, DataError, nearest
 from ..files import require_folder, safe_load
-from ..indexing import SCENE_NAME, SceneReport, build_scannet_index
+from ..indexing import SCENE_NAME, SceneReport, build_scannet_index, find_built
 from .index import find_index_files
 from .megadepth import MegaDepth
 from .scannet import ScanNet
@@ -148,6 +151,11 @@ def find_layout(
     if layout is not None:
         _known(layout, LAYOUTS, "layout")
     require_folder(data, "the data folder")
+    built = find_built(data) or find_built(data / "index")
+    if built is not None and layout in (None, built.style):
+        path, held_out = built.pairs_of(split)
+        index = tuple(find_index_files(path))
+        return Found(built.style, built.root, index, built.intrinsics, held_out)
     wanted = LAYOUTS if layout is None else (layout,)
     inside = [name for name in wanted if (data / name).is_dir()]
     if len(inside) > 1:
