@@ -3,7 +3,7 @@
 The folders are the stages, and imports run one way through them:
 ``geometry``, ``files``, ``recordings``, ``indexing``, ``datasets`` (and
 ``synthetic``, which writes one), ``supervision``, ``model``, ``losses``, ``viz``,
-``evaluation``, ``setup``, ``training``, ``cli``.
+``evaluation``, ``setup``, ``training``, ``launch``, ``doctor``, ``cli``.
 """
 
 import os

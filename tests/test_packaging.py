@@ -49,7 +49,7 @@ def test_every_package_is_pinned_inside_its_range() -> None:
 def test_imports_run_one_way() -> None:
     order = "errors progress geometry files recordings indexing datasets".split()
     order += "synthetic supervision model losses viz evaluation setup".split()
-    order += "check training cli".split()
+    order += "check training launch doctor cli".split()
     for path in sorted((ROOT / "loftr_nb").rglob("*.py")):
         parts = path.relative_to(ROOT / "loftr_nb").with_suffix("").parts
         if parts[0] not in order:

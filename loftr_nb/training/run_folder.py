@@ -6,6 +6,8 @@ checkpoints/    last.pt to go on from, best.pt by validation
 weights.pt      the trained weights, for LoFTR.load
 figures/        curves.png, matches.png
 summary.json    the scores; it exists only when the run is complete
+launch.json     which processes train here, and logs/ what they said, where
+                loftr_nb.launch started them
 """
 
 from __future__ import annotations
@@ -93,7 +95,9 @@ class RunFolder:
         if self.config.exists():
             self._check_ours(recipe, resume)
             return
-        if self.path.exists() and any(self.path.iterdir()):
+        # What a launch writes is there before the training is.
+        launched = {"logs", "launch.json"}
+        if self.path.exists() and {p.name for p in self.path.iterdir()} - launched:
             raise RunError(
                 f"{self.path} is not empty and holds no run: give another --out"
             )

@@ -115,7 +115,7 @@ def _draw_panel(
             marker = "o" if len(steps) <= 30 else None
             if smooth > 1 and len(steps) > smooth:
                 ax.plot(steps, values, color=colour, lw=0.6, alpha=0.3)
-                values = _running_mean(values, smooth)
+                values = running_mean(values, smooth)
                 marker = None
             ax.plot(
                 steps, values, color=colour, lw=1.5, marker=marker, ms=3, label=label
@@ -133,7 +133,7 @@ def series(rows: Rows, key: str) -> tuple[np.ndarray, np.ndarray]:
     return steps, np.array([h[1] for h in held], dtype=np.float64)
 
 
-def _running_mean(values: np.ndarray, n: int) -> np.ndarray:
+def running_mean(values: np.ndarray, n: int) -> np.ndarray:
     """Mean of the last n values (of all there are, at the start)."""
     total = np.cumsum(np.concatenate([[0.0], values]))
     end = np.arange(1, len(values) + 1)

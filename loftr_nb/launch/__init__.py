@@ -1,0 +1,8 @@
+"""Training from a notebook cell: start it, watch it, stop it, find it again."""
+
+from .attach import attach
+from .launch import launch
+from .run import Run
+from .snapshot import Snapshot
+
+__all__ = ["Run", "Snapshot", "attach", "launch"]
