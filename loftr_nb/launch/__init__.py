@@ -4,5 +4,6 @@ from .attach import attach
 from .launch import launch
 from .run import Run
 from .snapshot import Snapshot
+from .watch import Watch, watch
 
-__all__ = ["Run", "Snapshot", "attach", "launch"]
+__all__ = ["Run", "Snapshot", "Watch", "attach", "launch", "watch"]
