@@ -8,6 +8,7 @@ from pathlib import Path
 from ..errors import DataError
 from ..files import require_folder
 from .colmap import find_colmap
+from .megadepth import find_megadepth
 from .photos import find_photos
 from .scannet import find_scannet
 from .scene import Recording
@@ -17,6 +18,7 @@ from .tum import find_tum
 # Tried in this order; each returns None for a folder that is not its own.
 FINDERS: dict[str, Callable[[Path], Recording | None]] = {
     "scannet": find_scannet,
+    "megadepth": find_megadepth,
     "sevenscenes": find_sevenscenes,
     "tum": find_tum,
     "colmap": find_colmap,

@@ -1,0 +1,124 @@
+"""Where a file of MegaDepth is, whichever way the tree was unpacked.
+
+The released index names D2-Net's images (``Undistorted_SfM/0015/images/x.jpg``),
+which can no longer be downloaded; people use the images of MegaDepth_v1
+(``phoenix/S6/zl548/MegaDepth_v1/0015/dense0/imgs/x.JPG``), link only a part of
+the tree, or unpack it without its long prefix. Extensions differ in case and kind.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..errors import DataError
+
+_V1 = "phoenix/S6/zl548/MegaDepth_v1"
+_D2NET = re.compile(r"(?:.*/)?(?P<scene>[^/]+)/images/[^/]+")
+_RELEASED = re.compile(
+    r"(?:.*/)?(?P<scene>[^/]+)/(?P<dense>dense\d+)/(?:imgs|depths)/[^/]+"
+)
+
+
+class MegaDepthPaths:
+    """Finds the images and depth maps that an index names, below one root.
+
+    A file is looked for where the index says, then in the places where other
+    ways of unpacking put it, and there also with another extension.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._listings: dict[Path, dict[str, str]] = {}
+
+    def image(self, written: str, depth: str = "") -> Path:
+        """Path of an image, from what the index says of it and of its depth.
+
+        Raises:
+            DataError: in none of the places.
+        """
+        folders = self._image_folders(written, depth)
+        return self._required(written, folders, "the images")
+
+    def depth(self, written: str) -> Path:
+        """Path of a depth map, from what the index says.
+
+        Raises:
+            DataError: in none of the places.
+        """
+        folders = self._depth_folders(written)
+        return self._required(
+            written,
+            folders,
+            "the depth maps (the download of the 1,500 test pairs has none: evaluate "
+            "with depth='optional')",
+        )
+
+    def find_image(self, written: str, depth: str = "") -> Path | None:
+        """Path of an image, or None where there is none."""
+        return self._find(written, self._image_folders(written, depth))
+
+    def find_depth(self, written: str) -> Path | None:
+        """Path of a depth map, or None where there is none."""
+        return self._find(written, self._depth_folders(written))
+
+    def _image_folders(self, written: str, depth: str) -> list[str]:
+        place = _RELEASED.fullmatch(written) or _RELEASED.fullmatch(depth)
+        named = _RELEASED.fullmatch(written) or _D2NET.fullmatch(written)
+        if named is None:
+            return []
+        scene = named["scene"]
+        folders = [f"{scene}/images", f"Undistorted_SfM/{scene}/images"]
+        dense = [place["dense"]] if place else self._dense_folders(scene)
+        for name in dense:
+            folders += _released_folders(scene, name, "imgs")
+        return folders
+
+    def _dense_folders(self, scene: str) -> list[str]:
+        found = {
+            p.name
+            for base in (_V1, "MegaDepth_v1", ".")
+            for p in (self.root / base / scene).glob("dense*")
+        }
+        return sorted(found)
+
+    def _depth_folders(self, written: str) -> list[str]:
+        named = _RELEASED.fullmatch(written)
+        if named is None:
+            return []
+        scene = named["scene"]
+        folders = _released_folders(scene, named["dense"], "depths")
+        return [*folders, f"depth_undistorted/{scene}"]
+
+    def _find(self, written: str, folders: list[str]) -> Path | None:
+        exact = self.root / written
+        if exact.is_file():
+            return exact
+        beside = [exact.parent, *(self.root / f for f in folders)]
+        for folder in beside:
+            name = self._listing(folder).get(exact.stem.lower())
+            if name is not None:
+                return folder / name
+        return None
+
+    def _listing(self, folder: Path) -> dict[str, str]:
+        if folder not in self._listings:
+            held = sorted(folder.iterdir()) if folder.is_dir() else []
+            self._listings[folder] = {p.stem.lower(): p.name for p in held}
+        return self._listings[folder]
+
+    def _required(self, written: str, folders: list[str], what: str) -> Path:
+        path = self._find(written, folders)
+        if path is None:
+            also = ", ".join(dict.fromkeys(folders)) or "no other place"
+            raise DataError(
+                f"{self.root / written} does not exist; also looked below "
+                f"{self.root} in: {also}. Link or unpack {what} there"
+            )
+        return path
+
+
+def _released_folders(scene: str, dense: str, kind: str) -> list[str]:
+    return [
+        f"{base}{scene}/{dense}/{kind}" for base in (f"{_V1}/", "MegaDepth_v1/", "")
+    ]
