@@ -2,6 +2,10 @@
 
 from .augment import Augment
 from .base import PosedPairs
+from .convert import Converted, convert_index
+from .export import export_index
+from .flat import FlatTable, open_flat
+from .groups import SceneGroups
 from .index import load_intrinsics, load_scannet_pairs
 from .layout import find_layout, open_dataset
 from .megadepth import MegaDepth
@@ -15,14 +19,19 @@ from .table import PairTable
 __all__ = [
     "Augment",
     "Batch",
+    "Converted",
+    "FlatTable",
     "MegaDepth",
     "Pair",
     "PairTable",
     "PosedPairs",
     "ScanNet",
     "SceneBalancedSampler",
+    "SceneGroups",
     "View",
     "collate",
+    "convert_index",
+    "export_index",
     "find_layout",
     "load_intrinsics",
     "load_megadepth_scene",
@@ -31,4 +40,5 @@ __all__ = [
     "motorcycle",
     "motorcycle_depth",
     "open_dataset",
+    "open_flat",
 ]

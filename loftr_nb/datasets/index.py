@@ -17,6 +17,8 @@ import numpy as np
 from ..errors import DataError, nearest
 from ..files import require_file, safe_load
 from ..geometry import check_intrinsics
+from .flat import load_flat
+from .flat_file import flat_layout, is_flat
 from .table import PairTable, gather
 
 _SUBSCENES = 1000  # more than any scene has
@@ -24,9 +26,10 @@ _LARGEST = 2**31 - 1
 
 
 def find_index_files(index: Path | Sequence[Path]) -> list[Path]:
-    """The npz files meant by a file, a text list, a folder, or several of them.
+    """The index files meant by a file, a text list, a folder, or several of them.
 
-    Entries of a list may lack ``.npz``. They are looked for beside the list, in
+    They are npz files, or flat ones; of a folder with both, the npz files. Entries
+    of a list may lack ``.npz``. They are looked for beside the list, in
     its folder's folders and in the folders beside it, as the released archives
     keep lists and indices apart.
 
@@ -39,7 +42,7 @@ def find_index_files(index: Path | Sequence[Path]) -> list[Path]:
     if (path / "index.json").is_file() and (path / "train.txt").is_file():
         path = path / "train.txt"  # a folder of `loftr-nb data index`
     if path.is_dir():
-        files = sorted(path.glob("*.npz"))
+        files = sorted(path.glob("*.npz")) or sorted(path.glob("*.h5"))
         if not files:
             held = sorted(p.name for p in path.iterdir())[:5]
             raise DataError(
@@ -73,7 +76,7 @@ def _read_list(path: Path) -> list[Path]:
 
 
 def _find_entry(path: Path, entry: str, folders: list[Path]) -> Path:
-    name = entry if entry.endswith(".npz") else entry + ".npz"
+    name = entry if entry.endswith((".npz", ".h5")) else entry + ".npz"
     for folder in folders:
         if (folder / name).is_file():
             return folder / name
@@ -85,10 +88,21 @@ def _find_entry(path: Path, entry: str, folders: list[Path]) -> Path:
     )
 
 
+def index_layout(path: Path) -> str:
+    """``scannet`` or ``megadepth``: what one index file says pairs of.
+
+    Raises:
+        DataError: missing or damaged.
+    """
+    if is_flat(path):
+        return flat_layout(path)
+    return "scannet" if safe_load(path, ("name",)) else "megadepth"
+
+
 def load_scannet_pairs(
     index: Path | Sequence[Path], min_overlap: float = 0.0
 ) -> PairTable:
-    """Read ScanNet index files into one table.
+    """Read ScanNet index files into one table; a flat index stays on disk.
 
     Args:
         index: see :func:`find_index_files`.
@@ -98,10 +112,16 @@ def load_scannet_pairs(
         DataError: a file is damaged, lacks ``name``, or its columns disagree; or
             no pair is left.
     """
-    return gather((_scannet_file(p) for p in find_index_files(index)), min_overlap)
+    files = find_index_files(index)
+    if len(files) == 1 and is_flat(files[0]):
+        return load_flat(files[0], "scannet", min_overlap)
+    return gather((load_scannet_file(p) for p in files), min_overlap)
 
 
-def _scannet_file(path: Path) -> PairTable:
+def load_scannet_file(path: Path) -> PairTable:
+    """Read one ScanNet index file. See :func:`load_scannet_pairs`."""
+    if is_flat(path):
+        return load_flat(path, "scannet").load()
     data = safe_load(path, ("name", "score", "rel_pose"))
     name = _read_name(data, path)
     rows = len(name)

@@ -8,7 +8,8 @@ linked    ``<data>/<layout>/{train,test,index}``, as the training guide links
           given directly as ``<data>/{train,test,index}``
 scenes    a bare folder of ScanNet scenes, ``<data>/sceneXXXX_YY``; its pair
           index is built once and kept in ``cache``
-tree      a MegaDepth tree with its index files in ``<data>/scene_info``
+tree      a MegaDepth tree with its index files in ``<data>/scene_info``, or a flat
+          index ``<data>/scene_info.h5``
 built     a folder that ``loftr-nb data index`` wrote, ``<data>`` or
           ``<data>/index``: it knows where its images are
 ========  ==================================================================
@@ -28,9 +29,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import ConfigError, DataError, nearest
-from ..files import require_folder, safe_load
+from ..files import require_folder
 from ..indexing import SCENE_NAME, SceneReport, build_scannet_index, find_built
-from .index import find_index_files
+from .index import find_index_files, index_layout
 from .megadepth import MegaDepth
 from .scannet import ScanNet
 from .split import hold_out
@@ -40,16 +41,18 @@ Layout = Literal["scannet", "megadepth"]
 LAYOUTS: tuple[Layout, ...] = ("scannet", "megadepth")
 
 # Where an index may lie below an index folder: (text list, folder of its npz
-# files), or a folder or a file alone. The first that exists is taken: names of
-# the released archives, then those of the embedded data.
+# files), or a folder or a file alone. The first that exists is taken: flat files,
+# names of the released archives, then those of the embedded data.
 _PLACES: dict[tuple[str, str], tuple[tuple[str | None, str], ...]] = {
     ("scannet", "train"): (
+        (None, "train.h5"),
         ("scene_data/train_list/scannet_all.txt", "scene_data/train"),
         (None, "scene_data/train"),
         ("train.txt", "train"),
         (None, "train"),
     ),
     ("scannet", "test"): (
+        (None, "test.h5"),
         ("scannet_test.txt", "."),
         ("scannet_test_1500/scannet_test.txt", "scannet_test_1500"),
         (None, "scannet_test_1500/test.npz"),
@@ -58,12 +61,14 @@ _PLACES: dict[tuple[str, str], tuple[tuple[str | None, str], ...]] = {
         (None, "test.npz"),
     ),
     ("megadepth", "train"): (
+        (None, "train.h5"),
         ("trainvaltest_list/train_list.txt", "scene_info_0.1_0.7"),
         (None, "scene_info_0.1_0.7"),
         ("train.txt", "train"),
         (None, "train"),
     ),
     ("megadepth", "test"): (
+        (None, "test.h5"),
         ("megadepth_test_1500.txt", "."),
         (
             "megadepth_test_1500_scene_info/megadepth_test_1500.txt",
@@ -169,9 +174,10 @@ def find_layout(
         return _linked(data, split, layout)
     if "scannet" in wanted and any(_scenes(data)):
         return _bare_scenes(data, cache, progress)
-    if "megadepth" in wanted and (data / "scene_info").is_dir():
-        index = find_index_files(data / "scene_info")
-        return Found("megadepth", data, tuple(index), held_out=True)
+    for place in (data / "scene_info.h5", data / "scene_info"):
+        if "megadepth" in wanted and place.exists():
+            index = tuple(find_index_files(place))
+            return Found("megadepth", data, index, held_out=True)
     raise DataError(_nothing_found(data, wanted))
 
 
@@ -186,7 +192,7 @@ def _linked(folder: Path, split: Split, layout: Layout | None) -> Found:
     found = None
     for name in LAYOUTS if layout is None else (layout,):
         index = _index_files(folder / "index", split, name)
-        if index and (layout or _layout_of(index[0]) == name):
+        if index and (layout or index_layout(index[0]) == name):
             found = name, index
             break
     if found is None:
@@ -221,10 +227,6 @@ def _listed(path: Path, folder: Path) -> tuple[Path, ...]:
     if files and all(f.is_file() for f in files):
         return tuple(files)
     return tuple(find_index_files(path))
-
-
-def _layout_of(index_file: Path) -> Layout:
-    return "scannet" if safe_load(index_file, ("name",)) else "megadepth"
 
 
 def _intrinsics(index: Path, beside: Path, split: Split) -> Path | None:
@@ -271,7 +273,7 @@ def _nothing_found(data: Path, wanted: tuple[Layout, ...]) -> str:
     if "scannet" in wanted:
         looked.append(f"{data}/sceneXXXX_YY/{{color,depth,pose}}")
     if "megadepth" in wanted:
-        looked.append(f"{data}/scene_info/*.npz")
+        looked.append(f"{data}/scene_info/*.npz and {data}/scene_info.h5")
     hint = ""
     if SCENE_NAME.match(data.name):
         hint = f" It looks like one ScanNet scene: give its parent, {data.parent}."

@@ -29,7 +29,7 @@ class MegaDepth(PosedPairs):
         root: the folder that paths in the index start from. Trees that are
             unpacked or linked in another way work too, see
             :class:`MegaDepthPaths`.
-        index: scene file(s), a text list of them, or a folder of them.
+        index: scene file(s), a text list of them, a folder of them, or a flat index.
         size: the longer side of the network's input; None keeps each image's.
         divisor: sides are rounded down to its multiples; a multiple of 8.
         pad: pad to a square at the bottom and the right, so that images of any

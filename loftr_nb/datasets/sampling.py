@@ -14,6 +14,7 @@ import numpy as np
 from torch.utils.data import Sampler
 
 from ..errors import ConfigError
+from .groups import SceneGroups
 
 
 class SceneBalancedSampler(Sampler[int]):
@@ -31,7 +32,7 @@ class SceneBalancedSampler(Sampler[int]):
 
     def __init__(
         self,
-        scene_of: np.ndarray,
+        scene_of: np.ndarray | SceneGroups,
         per_scene: int,
         seed: int,
         rank: int = 0,
@@ -40,31 +41,31 @@ class SceneBalancedSampler(Sampler[int]):
         """
         Args:
             scene_of: (N,) int, scene of each row; rows of a scene may lie apart.
+                Or ``table.groups()``, or some of its scenes: of a flat index these
+                are two numbers a scene, where ``scene_of`` is one for each pair.
             per_scene: pairs of each scene an epoch.
             rank, world: this process and how many there are.
 
         Raises:
             ConfigError: no pairs, or numbers that cannot be.
         """
-        scene_of = np.asarray(scene_of)
         if per_scene < 1:
             raise ConfigError(f"pairs per scene is {per_scene}, it must be 1 or more")
         if not 0 <= rank < world:
             raise ConfigError(f"rank is {rank}, it must be 0 to {world - 1} (world)")
-        if scene_of.size == 0:
+        given = isinstance(scene_of, SceneGroups)
+        groups = scene_of if given else SceneGroups.of(scene_of)
+        if len(groups) == 0:
             raise ConfigError("there are no pairs to draw from")
         self.per_scene, self.seed = per_scene, seed
         self.rank, self.world = rank, world
         self.epoch = self.start = 0
-        self._rows = _rows_by_scene(scene_of)
-        by_scene = scene_of if self._rows is None else scene_of[self._rows]
-        changes = np.flatnonzero(by_scene[1:] != by_scene[:-1]) + 1
-        self._offsets = np.concatenate([[0], changes])
-        self._counts = np.diff(self._offsets, append=len(scene_of))
-        if len(self.sequence()) < world:
+        self._groups = groups
+        items = len(groups) * per_scene
+        if items < world:
             raise ConfigError(
-                f"an epoch of {len(self.sequence())} pairs cannot be dealt to {world} "
-                "processes: use fewer, or more pairs per scene"
+                f"an epoch of {items} pairs cannot be dealt to {world} processes: use "
+                "fewer, or more pairs per scene"
             )
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
@@ -78,12 +79,12 @@ class SceneBalancedSampler(Sampler[int]):
     def sequence(self) -> np.ndarray:
         """All ranks' rows in this epoch, in order: (scenes x per_scene,) int64."""
         generator = np.random.default_rng((self.seed, self.epoch))
+        groups = self._groups
         drawn = [
             offset + _draw(generator, count, self.per_scene)
-            for offset, count in zip(self._offsets, self._counts, strict=True)
+            for offset, count in zip(groups.offsets[:-1], groups.counts, strict=True)
         ]
-        places = np.concatenate(drawn)
-        rows = places if self._rows is None else self._rows[places]
+        rows = groups.at(np.concatenate(drawn))
         return generator.permutation(rows).astype(np.int64)
 
     def __iter__(self) -> Iterator[int]:
@@ -93,20 +94,8 @@ class SceneBalancedSampler(Sampler[int]):
 
     def __len__(self) -> int:
         """Items that are left to this rank in this epoch."""
-        items = len(self._counts) * self.per_scene // self.world
+        items = len(self._groups) * self.per_scene // self.world
         return max(items - self.start, 0)
-
-
-def _rows_by_scene(scene_of: np.ndarray) -> np.ndarray | None:
-    """Rows sorted by scene; None where they are, as in a table of index files.
-
-    Sorting is skipped then: 230 million rows cost 1.8 GB of numbers from 0 up.
-    """
-    if (scene_of[1:] >= scene_of[:-1]).all():
-        return None
-    order = np.argsort(scene_of, kind="stable")
-    fits = len(order) <= np.iinfo(np.int32).max
-    return order.astype(np.int32) if fits else order
 
 
 def _draw(generator: np.random.Generator, count: int, wanted: int) -> np.ndarray:

@@ -29,9 +29,10 @@ class ScanNet(PosedPairs):
 
     Args:
         root: holds ``sceneXXXX_YY/{color,depth,pose}``.
-        index: npz file(s), a text list of them, or a folder of them.
-        intrinsics: npz with nine numbers by scene; without it (or for a scene it
-            lacks) ``<scene>/intrinsic/intrinsic_depth.txt`` is read.
+        index: npz file(s), a text list of them, a folder of them, or a flat index.
+        intrinsics: npz with nine numbers by scene. For a scene that it lacks (or
+            without it), K is that of the flat index, or else of
+            ``<scene>/intrinsic/intrinsic_depth.txt``.
         size: (w, h) of the network's input, multiples of 8; None takes the depth
             map's size, rounded down to multiples of 8.
         min_overlap: leaves out pairs with a smaller score.
@@ -61,7 +62,9 @@ class ScanNet(PosedPairs):
         super().__init__(root, load_scannet_pairs(index, min_overlap), augment, depth)
         self.size = size
         self._intrinsics_file = intrinsics
-        self._K = {} if intrinsics is None else load_intrinsics(Path(intrinsics))
+        self._K = self.table.intrinsics()
+        if intrinsics is not None:
+            self._K |= load_intrinsics(Path(intrinsics))
 
     def relative_pose(self, i: int) -> np.ndarray:
         """(4, 4) float64 ``T_0to1``: the pose files', or else the index's own.

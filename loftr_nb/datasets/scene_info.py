@@ -21,6 +21,8 @@ import numpy as np
 from ..errors import DataError
 from ..files import safe_load
 from ..geometry import check_intrinsics, check_pose
+from .flat import load_flat
+from .flat_file import is_flat
 from .index import find_index_files
 from .table import FlatNames, FrameTable, PairTable, gather
 
@@ -31,7 +33,7 @@ _KEYS = (*_PER_FRAME, "pair_infos", "pairs", "overlaps", "overlap_matrix")
 def load_megadepth_scenes(
     index: Path | Sequence[Path], min_overlap: float = 0.0, max_overlap: float = 1.0
 ) -> PairTable:
-    """Read MegaDepth index files into one table.
+    """Read MegaDepth index files into one table; a flat index stays on disk.
 
     Each file is a scene of its own, named by its stem (``0015_0.1_0.3``): the
     released recipe draws its 100 pairs an epoch from each file, not from each
@@ -43,11 +45,15 @@ def load_megadepth_scenes(
             left.
     """
     files = find_index_files(index)
+    if len(files) == 1 and is_flat(files[0]):
+        return load_flat(files[0], "megadepth", min_overlap, max_overlap)
     return gather((load_megadepth_scene(f) for f in files), min_overlap, max_overlap)
 
 
 def load_megadepth_scene(path: Path) -> PairTable:
     """Read one MegaDepth index file. See :func:`load_megadepth_scenes`."""
+    if is_flat(path):
+        return load_flat(path, "megadepth").load()
     data = safe_load(path, _KEYS)
     for key in ("image_paths", "intrinsics", "poses"):
         if key not in data:

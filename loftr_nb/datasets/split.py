@@ -35,27 +35,30 @@ def hold_out(table: PairTable, split: str, where: str) -> PairTable:
         DataError: too few pairs to be divided.
     """
     places = [_SUB_SCENE.sub("", _BIN.sub("", name)) for name in table.scenes]
-    used = sorted({places[s] for s in np.unique(table.scene)})
+    used = sorted({places[s] for s in table.groups().scene})
     if len(used) > 1:
         held = set(used[TEST_SHARE - 1 :: TEST_SHARE]) or {used[-1]}
-        is_test = np.array([p in held for p in places])[table.scene]
-        first = second = is_test
-    elif table.frames is not None:
-        first, second = _by_photo(table)
+        wanted = split == "test"
+        part = table.of_scenes(
+            s for s, place in enumerate(places) if (place in held) == wanted
+        )
     else:
-        first, second = _by_frame(table)
-    keep = (first & second) if split == "test" else ~(first | second)
+        table = table.load()  # divided by its images, pair by pair
+        by_image = _by_frame if table.frames is None else _by_photo
+        first, second = by_image(table)
+        keep = (first & second) if split == "test" else ~(first | second)
+        part = table.select(keep)
     if split == "test" and table.frames is None:
         # Neighbouring frames hardly move: their direction of motion is noise.
-        wide = keep & ~(table.overlap > TEST_OVERLAP)
-        keep = wide if wide.any() else keep
-    if not keep.any():
+        wide = part.at_most(TEST_OVERLAP)
+        part = wide if len(wide) else part
+    if len(part) == 0:
         raise DataError(
             f"{where} has no split and too few pairs to make one: {len(table)} pairs "
             f"of {len(used)} place(s) leave none for {split!r}. Add frames, or ask "
             "for a smaller min_overlap"
         )
-    return table.select(keep)
+    return part
 
 
 def _by_photo(table: PairTable) -> tuple[np.ndarray, np.ndarray]:

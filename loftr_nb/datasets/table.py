@@ -5,7 +5,10 @@ Python object writes its reference count, and a page that is written is no longe
 shared with the parent. Runs of the released code grew by this until the machine
 was out of memory. Numbers in numpy arrays are read without being written.
 
-Letters: N pairs, F frames.
+A column need not be in memory: of a flat index (:mod:`.flat`) it is read row by
+row from disk, and answers ``column[i]`` and ``np.asarray(column)`` all the same.
+
+Letters: N pairs, F frames, S scenes.
 """
 
 from __future__ import annotations
@@ -14,10 +17,12 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ..errors import DataError
+from .groups import SceneGroups
 
 
 class FlatNames:
@@ -57,6 +62,16 @@ class FrameTable:
     pose: np.ndarray
     slot: np.ndarray
 
+    def select(self, frames: np.ndarray) -> FrameTable:
+        """The frames listed, in memory."""
+        return FrameTable(
+            image=FlatNames(self.image[int(k)] for k in frames),
+            depth=FlatNames(self.depth[int(k)] for k in frames),
+            K=self.K[frames],
+            pose=self.pose[frames],
+            slot=self.slot[frames],
+        )
+
 
 @dataclass(frozen=True)
 class PairTable:
@@ -71,6 +86,8 @@ class PairTable:
     scenes, files: names by number, each once.
     frames: per-image columns (MegaDepth), or None.
     rel_pose: (N, 12) float32, the upper three rows of ``T_0to1``, or None.
+    K: (S, 3, 3) float64 intrinsics by number of the scene, NaN where they are not
+        known, or None (ScanNet keeps them in a file of their own).
     """
 
     scene: np.ndarray
@@ -83,6 +100,7 @@ class PairTable:
     files: tuple[Path, ...]
     frames: FrameTable | None = None
     rel_pose: np.ndarray | None = None
+    K: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.scene)
@@ -96,10 +114,53 @@ class PairTable:
         """Index file and row of pair i, for a message."""
         return f"{self.files[self.file[i]]}, row {self.row[i]}"
 
+    def intrinsics(self) -> dict[str, np.ndarray]:
+        """(3, 3) float64 by scene, of the scenes whose K the index knows."""
+        known = () if self.K is None else zip(self.scenes, self.K, strict=True)
+        return {name: K for name, K in known if np.isfinite(K).all()}
+
     def select(self, keep: np.ndarray) -> PairTable:
         """The rows where ``keep`` (N,) is True, or the rows it lists."""
         return dataclasses.replace(
             self, **{name: c[keep] for name, c in self._columns().items()}
+        )
+
+    def groups(self) -> SceneGroups:
+        """Which rows belong to which scene, for a sampler."""
+        return SceneGroups.of(self.scene)
+
+    def of_scenes(self, numbers: Iterable[int]) -> PairTable:
+        """The pairs of these scenes. ``scenes`` and its numbers stay."""
+        return self.select(np.isin(self.scene, list(numbers)))
+
+    def at_most(self, most: float) -> PairTable:
+        """The pairs of no larger overlap, and those without a score."""
+        return self.select(~(self.overlap > most))
+
+    def load(self) -> PairTable:
+        """The same table with its columns in memory, as numpy arrays."""
+        return self
+
+    def compact(self) -> PairTable:
+        """The same pairs in memory, and no scene, file or frame that they lack."""
+        table = self.load()
+        scenes, scene = np.unique(table.scene, return_inverse=True)
+        files, file = np.unique(table.file, return_inverse=True)
+        renewed: dict[str, Any] = {}
+        if table.frames is not None:
+            both = np.stack([table.frame0, table.frame1])
+            used, frame = np.unique(both, return_inverse=True)
+            frame0, frame1 = frame.reshape(both.shape).astype(np.int32)
+            renewed = {"frame0": frame0, "frame1": frame1}
+            renewed["frames"] = table.frames.select(used)
+        return dataclasses.replace(
+            table,
+            scene=scene.astype(np.int32),
+            file=file.astype(np.int32),
+            scenes=tuple(table.scenes[s] for s in scenes),
+            files=tuple(table.files[f] for f in files),
+            K=None if table.K is None else table.K[scenes],
+            **renewed,
         )
 
     def overlapping(self, least: float, most: float) -> PairTable:
@@ -112,12 +173,16 @@ class PairTable:
             return self
         unknown = np.isnan(self.overlap)
         if unknown.any():
-            raise DataError(
-                f"{self.where(int(unknown.argmax()))} has no overlap score, so pairs "
-                f"of overlap {least:g} to {most:g} cannot be chosen. Add scores to "
-                "the index, or ask for min_overlap = 0"
-            )
+            raise self.unscored(int(unknown.argmax()), least, most)
         return self.select((self.overlap >= least) & (self.overlap <= most))
+
+    def unscored(self, i: int, least: float, most: float) -> DataError:
+        """What to say where pairs of some overlap are asked for and i has no score."""
+        return DataError(
+            f"{self.where(i)} has no overlap score, so pairs of overlap {least:g} to "
+            f"{most:g} cannot be chosen. Add scores to the index, or ask for "
+            "min_overlap = 0"
+        )
 
     def _columns(self) -> dict[str, np.ndarray]:
         names = ("scene", "frame0", "frame1", "overlap", "row", "file", "rel_pose")
@@ -145,11 +210,18 @@ def gather(
         if len(table):
             kept.append(table)
     if not kept:
-        raise DataError(
-            f"{_some(files)}: no pair has overlap {min_overlap:g} to "
-            f"{max_overlap:g}; the scores lie between {low:.3g} and {high:.3g}"
-        )
+        raise none_left(files, (min_overlap, max_overlap), (low, high))
     return _concatenate(kept)
+
+
+def none_left(
+    files: Sequence[Path], asked: tuple[float, float], known: tuple[float, float]
+) -> DataError:
+    """What to say where no pair has an overlap in the range that is asked for."""
+    return DataError(
+        f"{_some(files)}: no pair has overlap {asked[0]:g} to {asked[1]:g}; the scores "
+        f"lie between {known[0]:.3g} and {known[1]:.3g}"
+    )
 
 
 def _concatenate(tables: list[PairTable]) -> PairTable:
@@ -193,7 +265,18 @@ def _concatenate(tables: list[PairTable]) -> PairTable:
         files=tuple(f for t in tables for f in t.files),
         frames=_join_frames([t.frames for t in tables]),
         rel_pose=None if poses == {True} else column("rel_pose"),
+        K=_join_intrinsics(tables, scenes),
     )
+
+
+def _join_intrinsics(tables: list[PairTable], scenes: Sequence[str]) -> Any:
+    """(S, 3, 3), the first that any table knows of each scene, or None."""
+    known: dict[str, np.ndarray] = {}
+    for table in reversed(tables):
+        known |= table.intrinsics()
+    if not known:
+        return None
+    return np.array([known.get(name, np.full((3, 3), np.nan)) for name in scenes])
 
 
 def _join_frames(frames: list[FrameTable | None]) -> FrameTable | None:

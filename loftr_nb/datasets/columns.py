@@ -1,0 +1,191 @@
+"""Columns of pairs that stay on disk: a row is read when it is asked for.
+
+A file that is mapped into memory counts as the process's own as soon as it is
+read at random, which is what sampling does. Reading with ``pread`` leaves the
+pages to the operating system, which gives them away when memory is short.
+
+Letters: N rows.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+import threading
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+
+_GAP = 1024  # rows apart that are still fetched in one reading
+_BLOCK = 1 << 20  # rows of one reading at most
+
+
+class StoredFile:
+    """A file that any process reads at any place, each through its own handle.
+
+    It may be pickled into a spawned worker or inherited by a forked one: ``pread``
+    has no position that two processes could move for each other.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path).absolute()
+        self._identity = _identity(os.stat(self.path))
+        self._fd: int | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self._identity[0]
+
+    def read(self, offset: int, count: int) -> bytes:
+        """``count`` bytes from ``offset`` on.
+
+        Raises:
+            DataError: the file is gone, was replaced since it was opened, or
+                ends too early.
+        """
+        try:
+            if self._fd is None:
+                self._open()
+            content = self._read_at(offset, count)
+        except OSError as error:
+            raise DataError(f"{self.path} cannot be read any more ({error})") from None
+        if len(content) != count:
+            raise DataError(
+                f"{self.path} ends at {offset + len(content)} bytes, {count} from "
+                f"{offset} on were to be read. It is truncated: convert or copy it "
+                "again"
+            )
+        return content
+
+    def _open(self) -> None:
+        # Without O_BINARY, Windows would translate line ends.
+        fd = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        if _identity(os.fstat(fd)) != self._identity:
+            os.close(fd)
+            raise DataError(
+                f"{self.path} was written again since this process opened it. Open "
+                "the dataset again"
+            )
+        self._fd = fd
+        weakref.finalize(self, os.close, fd)
+
+    def _read_at(self, offset: int, count: int) -> bytes:
+        if hasattr(os, "pread"):
+            # One call gives 2 GB at most, and fewer bytes at the end of the file.
+            parts = []
+            while count > 0 and (part := os.pread(self._fd, count, offset)):
+                parts.append(part)
+                offset, count = offset + len(part), count - len(part)
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+        with self._lock, open(self._fd, "rb", 0, closefd=False) as file:
+            file.seek(offset)  # Windows: no pread, and no fork that shares a place
+            return file.read(count) or b""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "_identity": self._identity}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _fd=None, _lock=threading.Lock())
+
+
+def _identity(stat: os.stat_result) -> tuple[int, int]:
+    return stat.st_size, stat.st_mtime_ns
+
+
+@dataclass(frozen=True)
+class StoredColumn:
+    """An array on disk, its first axis cut into rows that are read one by one.
+
+    offset: byte of row 0 in ``file``. shape, dtype: of the whole array.
+    """
+
+    file: StoredFile
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    nbytes: int = 0  # in memory, as numpy counts it
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def read(self, first: int, last: int) -> np.ndarray:
+        """Rows ``first`` to ``last`` - 1.
+
+        Raises:
+            DataError: they lie beyond the column: the file contradicts itself.
+        """
+        if not 0 <= first <= last <= len(self):
+            raise DataError(
+                f"{self.file.path} points to rows {first} to {last - 1} of a column of "
+                f"{len(self)}. It is damaged: convert the index again"
+            )
+        shape = (last - first, *self.shape[1:])
+        row = self.dtype.itemsize * int(np.prod(self.shape[1:]))
+        content = self.file.read(self.offset + first * row, (last - first) * row)
+        return np.frombuffer(content, self.dtype).reshape(shape)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """The rows listed, in that order; neighbours are read together."""
+        taken = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        order = np.argsort(rows, kind="stable")
+        wanted = rows[order]
+        apart = (np.diff(wanted) > _GAP) | (np.diff(wanted // _BLOCK) > 0)
+        for places in np.split(order, np.flatnonzero(apart) + 1):
+            if len(places):
+                low, high = int(rows[places[0]]), int(rows[places[-1]])
+                taken[places] = self.read(low, high + 1)[rows[places] - low]
+        return taken
+
+    def __getitem__(self, rows: Any) -> Any:
+        return get_rows(self, rows, lambda i: self.read(i, i + 1)[0], self.take)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.asarray(self.read(0, len(self)), dtype)
+
+
+@dataclass(frozen=True)
+class StoredText:
+    """A column of names; ``names[i]`` is a string."""
+
+    column: StoredColumn
+
+    def __len__(self) -> int:
+        return len(self.column)
+
+    def __getitem__(self, i: int) -> str:
+        return decode(self.column[i])
+
+
+def encode(name: str) -> bytes:
+    """A name as it is stored; names that are no UTF-8 on disk come back whole."""
+    return name.encode("utf-8", "surrogateescape")
+
+
+def decode(stored: bytes) -> str:
+    """The name that :func:`encode` stored."""
+    return bytes(stored).decode("utf-8", "surrogateescape")
+
+
+def get_rows(column: Any, rows: Any, one: Any, many: Any) -> Any:
+    """``column[rows]`` for a number, a slice, a mask or a list of numbers."""
+    length = len(column)
+    if isinstance(rows, slice):
+        return many(np.arange(*rows.indices(length)))
+    if np.ndim(rows):
+        rows = np.asarray(rows)
+        if rows.dtype == bool:
+            return many(np.flatnonzero(rows))
+        if rows.size and not -length <= rows.min() <= rows.max() < length:
+            raise IndexError(f"rows {rows.min()} to {rows.max()} of {length}")
+        return many(rows % length if length else rows)
+    i = operator.index(rows)
+    if not -length <= i < length:
+        raise IndexError(f"row {i} of {length}")
+    return one(i % length)
