@@ -9,11 +9,13 @@ Letters: N rows.
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 import threading
 import weakref
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +128,14 @@ class StoredColumn:
                 f"{self.file.path} points to rows {first} to {last - 1} of a column of "
                 f"{len(self)}. It is damaged: convert the index again"
             )
-        shape = (last - first, *self.shape[1:])
-        row = self.dtype.itemsize * int(np.prod(self.shape[1:]))
+        row = self._row_bytes
         content = self.file.read(self.offset + first * row, (last - first) * row)
-        return np.frombuffer(content, self.dtype).reshape(shape)
+        rows = np.frombuffer(content, self.dtype)
+        return rows.reshape(-1, *self.shape[1:]) if len(self.shape) > 1 else rows
+
+    @cached_property
+    def _row_bytes(self) -> int:
+        return self.dtype.itemsize * math.prod(self.shape[1:])
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """The rows listed, in that order; neighbours are read together."""
@@ -176,16 +182,24 @@ def decode(stored: bytes) -> str:
 def get_rows(column: Any, rows: Any, one: Any, many: Any) -> Any:
     """``column[rows]`` for a number, a slice, a mask or a list of numbers."""
     length = len(column)
-    if isinstance(rows, slice):
-        return many(np.arange(*rows.indices(length)))
-    if np.ndim(rows):
-        rows = np.asarray(rows)
-        if rows.dtype == bool:
-            return many(np.flatnonzero(rows))
-        if rows.size and not -length <= rows.min() <= rows.max() < length:
-            raise IndexError(f"rows {rows.min()} to {rows.max()} of {length}")
-        return many(rows % length if length else rows)
-    i = operator.index(rows)
+    try:
+        i = operator.index(rows)
+    except TypeError:
+        return many(_as_numbers(rows, length))
     if not -length <= i < length:
         raise IndexError(f"row {i} of {length}")
-    return one(i % length)
+    return one(i if i >= 0 else i + length)
+
+
+def _as_numbers(rows: Any, length: int) -> np.ndarray:
+    if isinstance(rows, slice):
+        return np.arange(*rows.indices(length))
+    rows = np.asarray(rows)
+    if rows.dtype == bool:
+        if rows.shape != (length,):
+            raise IndexError(f"a mask of shape {rows.shape} for {length} rows")
+        return np.flatnonzero(rows)
+    rows = rows.astype(np.int64)
+    if rows.size and not -length <= rows.min() <= rows.max() < length:
+        raise IndexError(f"rows {rows.min()} to {rows.max()} of {length}")
+    return np.where(rows < 0, rows + length, rows)

@@ -32,6 +32,7 @@ from ..errors import ConfigError, DataError, nearest
 from ..files import require_folder
 from ..indexing import SCENE_NAME, SceneReport, build_scannet_index, find_built
 from .index import find_index_files, index_layout
+from .linked import find_index, image_root
 from .megadepth import MegaDepth
 from .scannet import ScanNet
 from .split import hold_out
@@ -191,21 +192,23 @@ def _linked(folder: Path, split: Split, layout: Layout | None) -> Found:
     require_folder(folder / "index", f"the index folder of {folder.name}")
     found = None
     for name in LAYOUTS if layout is None else (layout,):
-        index = _index_files(folder / "index", split, name)
+        place, index = find_index(
+            folder, split, lambda place, name=name: _index_files(place, split, name)
+        )
         if index and (layout or index_layout(index[0]) == name):
-            found = name, index
+            found = name, index, place
             break
     if found is None:
         raise DataError(_no_index(folder / "index", split, layout))
-    layout, index = found
-    root = folder / split
+    layout, index, place = found
+    root = image_root(folder, split)
     if layout == "megadepth" and not root.is_dir():
         # Train and test are the same images there: one link is enough.
-        root = folder / ("train" if split == "test" else "test")
+        root = image_root(folder, "train" if split == "test" else "test")
     require_folder(root, f"the {split} images of {folder.name}")
     intrinsics = None
     if layout == "scannet":
-        intrinsics = _intrinsics(folder / "index", index[0].parent, split)
+        intrinsics = _intrinsics(place, index[0].parent, split)
     return Found(layout, root, index, intrinsics)
 
 

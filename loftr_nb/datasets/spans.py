@@ -46,10 +46,15 @@ class Spans:
     def __len__(self) -> int:
         return len(self.first)
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """Rows of the table."""
         return int(self.count.sum())
+
+    @cached_property
+    def _shift(self) -> np.ndarray:
+        """(P,) int64, what to add to a row of the table for the stored row."""
+        return self.first - (self.ends - self.count)
 
     def select(self, keep: np.ndarray) -> Spans:
         """The spans where ``keep`` (P,) is True, or those it lists."""
@@ -58,12 +63,11 @@ class Spans:
 
     def span_of(self, rows: Any) -> Any:
         """Number of the span that rows of the table lie in."""
-        return np.searchsorted(self.ends, rows, side="right")
+        return self.ends.searchsorted(rows, side="right")
 
     def stored(self, rows: Any) -> Any:
         """Rows of the table as rows of the file's columns."""
-        span = self.span_of(rows)
-        return self.first[span] + rows - (self.ends[span] - self.count[span])
+        return rows + self._shift[self.span_of(rows)]
 
     def cut(self, first: np.ndarray, last: np.ndarray) -> Spans:
         """Each span from stored row ``first`` (P,) to ``last`` - 1 at most."""
