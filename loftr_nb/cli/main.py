@@ -8,7 +8,12 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..errors import LoftrNbError, nearest
-from . import data, evaluate, match, plan, train
+from . import doctor
+
+try:
+    from . import data, evaluate, match, plan, train
+except ImportError as error:  # a broken package: say which, and how to mend it
+    raise SystemExit(doctor.instead(error)) from None
 
 COMMANDS = {
     "train": train,
@@ -16,12 +21,14 @@ COMMANDS = {
     "match": match,
     "plan": plan,
     "data": data,
+    "doctor": doctor,
 }
 
 DESCRIPTION = """\
 LoFTR from images with depth to a trained, evaluated matcher.
 
 A first tour, on the embedded data:
+  loftr-nb doctor                              what this machine has and lacks
   loftr-nb data mini                           render the data (a minute or two)
   loftr-nb plan mini_ds                        what the run will do
   loftr-nb train mini_ds --out runs/first      train and evaluate
