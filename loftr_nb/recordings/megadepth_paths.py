@@ -9,10 +9,12 @@ the tree, or unpack it without its long prefix. Extensions differ in case and ki
 from __future__ import annotations
 
 import re
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from ..errors import DataError
 
+IMAGES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm"))
+DEPTHS = frozenset((".h5", ".hdf5"))
 _V1 = "phoenix/S6/zl548/MegaDepth_v1"
 _D2NET = re.compile(r"(?:.*/)?(?P<scene>[^/]+)/images/[^/]+")
 _RELEASED = re.compile(
@@ -24,21 +26,26 @@ class MegaDepthPaths:
     """Finds the images and depth maps that an index names, below one root.
 
     A file is looked for where the index says, then in the places where other
-    ways of unpacking put it, and there also with another extension.
+    ways of unpacking put it, and there also with another extension. A name that
+    fits two files there is refused: they may be two different pictures.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._listings: dict[Path, dict[str, str]] = {}
+        self._listings: dict[Path, dict[str, list[str]]] = {}
 
     def image(self, written: str, depth: str = "") -> Path:
         """Path of an image, from what the index says of it and of its depth.
 
         Raises:
-            DataError: in none of the places.
+            DataError: in none of the places, or two files go by the name.
         """
         folders = self._image_folders(written, depth)
-        return self._required(written, folders, "the images")
+        return self._required(written, folders, IMAGES, "the images")
+
+    def images(self, written: str, depth: str = "") -> list[Path]:
+        """The files that an image may be: one, none, or several to choose from."""
+        return self._candidates(written, self._image_folders(written, depth), IMAGES)
 
     def depth(self, written: str) -> Path:
         """Path of a depth map, from what the index says.
@@ -50,6 +57,7 @@ class MegaDepthPaths:
         return self._required(
             written,
             folders,
+            DEPTHS,
             "the depth maps (the download of the 1,500 test pairs has none: evaluate "
             "with depth='optional')",
         )
@@ -60,7 +68,8 @@ class MegaDepthPaths:
 
     def find_depth(self, written: str) -> Path | None:
         """Path of a depth map, or None where there is none."""
-        return self._find(written, self._depth_folders(written))
+        found = self._candidates(written, self._depth_folders(written), DEPTHS)
+        return found[0] if found else None
 
     def _image_folders(self, written: str, depth: str) -> list[str]:
         place = _RELEASED.fullmatch(written) or _RELEASED.fullmatch(depth)
@@ -90,32 +99,48 @@ class MegaDepthPaths:
         folders = _released_folders(scene, named["dense"], "depths")
         return [*folders, f"depth_undistorted/{scene}"]
 
-    def _find(self, written: str, folders: list[str]) -> Path | None:
+    def _candidates(
+        self, written: str, folders: list[str], kinds: frozenset[str]
+    ) -> list[Path]:
         exact = self.root / written
         if exact.is_file():
-            return exact
-        beside = [exact.parent, *(self.root / f for f in folders)]
-        for folder in beside:
-            name = self._listing(folder).get(exact.stem.lower())
-            if name is not None:
-                return folder / name
-        return None
+            return [exact]
+        for folder in (exact.parent, *(self.root / f for f in folders)):
+            names = self._listing(folder).get(exact.stem.lower(), [])
+            names = [n for n in names if PurePath(n).suffix.lower() in kinds]
+            # Names may differ in case alone: the one that is nearer wins.
+            for nearer in (exact.name, exact.stem):
+                close = [n for n in names if nearer in (n, PurePath(n).stem)]
+                names = close or names
+            if names:
+                return [folder / n for n in names]
+        return []
 
-    def _listing(self, folder: Path) -> dict[str, str]:
+    def _listing(self, folder: Path) -> dict[str, list[str]]:
         if folder not in self._listings:
-            held = sorted(folder.iterdir()) if folder.is_dir() else []
-            self._listings[folder] = {p.stem.lower(): p.name for p in held}
+            listing: dict[str, list[str]] = {}
+            for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+                listing.setdefault(path.stem.lower(), []).append(path.name)
+            self._listings[folder] = listing
         return self._listings[folder]
 
-    def _required(self, written: str, folders: list[str], what: str) -> Path:
-        path = self._find(written, folders)
-        if path is None:
+    def _required(
+        self, written: str, folders: list[str], kinds: frozenset[str], what: str
+    ) -> Path:
+        found = self._candidates(written, folders, kinds)
+        if len(found) > 1:
+            names = " and ".join(p.name for p in found)
+            raise DataError(
+                f"{self.root / written} does not exist, and {names} in "
+                f"{found[0].parent} could both be meant. Take one of them away"
+            )
+        if not found:
             also = ", ".join(dict.fromkeys(folders)) or "no other place"
             raise DataError(
                 f"{self.root / written} does not exist; also looked below "
                 f"{self.root} in: {also}. Link or unpack {what} there"
             )
-        return path
+        return found[0]
 
 
 def _released_folders(scene: str, dense: str, kind: str) -> list[str]:
