@@ -9,7 +9,6 @@ in both images that a flat index does not keep, is NaN.
 from __future__ import annotations
 
 import os
-import pickle
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -20,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import ConfigError, DataError
-from ..files import save_npz, write_whole
+from ..files import save_npz
 from .convert import Converted, Progress, count_sources, index_tables
 from .index import find_index_files, index_layout
+from .scene_file import save_scene
 from .table import PairTable
 
 FORMS = ("npz", "pickle")
@@ -96,12 +96,7 @@ def write_table(table: PairTable, path: Path, form: str = "npz") -> None:
     if table.frames is None:
         save_npz(path, **_scannet_arrays(table))
         return
-    arrays = _megadepth_arrays(table)
-    if form == "npz":
-        save_npz(path, **arrays)
-    else:
-        arrays["pair_infos"] = [tuple(row) for row in arrays["pair_infos"]]
-        write_whole(path, lambda file: pickle.dump(arrays, file, protocol=4))
+    save_scene(path, _megadepth_arrays(table), pickled=form == "pickle")
 
 
 def _scannet_arrays(table: PairTable) -> dict[str, np.ndarray]:
@@ -116,22 +111,22 @@ def _scannet_arrays(table: PairTable) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _megadepth_arrays(table: PairTable) -> dict[str, np.ndarray]:
+def _megadepth_arrays(table: PairTable) -> dict[str, Any]:
+
     frames = table.frames
     slots = int(frames.slot.max()) + 1
     columns = ("image_paths", "depth_paths", "intrinsics", "poses")
-    arrays = {name: np.full(slots, None, object) for name in columns}
+    arrays: dict[str, Any] = {n: np.full(slots, None, object) for n in columns}
     for k, slot in enumerate(frames.slot.tolist()):
         arrays["image_paths"][slot] = frames.image[k]
         arrays["depth_paths"][slot] = frames.depth[k] or None
         arrays["intrinsics"][slot] = frames.K[k].copy()
         arrays["poses"][slot] = frames.pose[k].copy()
-    arrays["pair_infos"] = np.empty((len(table), 3), object)
-    ends = frames.slot[np.column_stack([table.frame0, table.frame1])]
-    for row, pair in enumerate(ends.astype(np.int64)):
-        arrays["pair_infos"][row, 0] = pair
-        arrays["pair_infos"][row, 1] = float(table.overlap[row])
-        arrays["pair_infos"][row, 2] = np.full(4, np.nan)
+    ends = frames.slot[np.column_stack([table.frame0, table.frame1])].astype(np.int64)
+    arrays["pair_infos"] = [
+        (pair, overlap, np.full(4, np.nan))
+        for pair, overlap in zip(ends, table.overlap.tolist(), strict=True)
+    ]
     return arrays
 
 

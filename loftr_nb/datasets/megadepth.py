@@ -91,6 +91,18 @@ class MegaDepth(PosedPairs):
         )
         return first, second
 
+    def files(self, i: int, side: int) -> tuple[Path | None, Path | None]:
+        """Image and depth map of one side of pair i, None where they are not there.
+
+        Raises:
+            DataError: a name fits two files.
+        """
+        frame, frames = self._frame(self._row(i), side), self.table.frames
+        depth = frames.depth[frame]
+        found = self._paths.images(frames.image[frame], depth)
+        image = self._paths.image(frames.image[frame], depth) if found else None
+        return image, self._paths.find_depth(depth) if depth else None
+
     def _frame(self, i: int, side: int) -> int:
         return int((self.table.frame1 if side else self.table.frame0)[i])
 
