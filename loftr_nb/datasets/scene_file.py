@@ -28,7 +28,7 @@ def save_scene(path: Path, arrays: dict[str, Any], pickled: bool = False) -> Non
     Raises:
         DataError: the disk is full, or the folder cannot be written to.
     """
-    arrays = dict(arrays)
+    arrays = {name: _plain(value) for name, value in arrays.items()}
     if "pair_infos" in arrays:
         rows = [tuple(row) for row in arrays["pair_infos"]]
         arrays["pair_infos"] = rows if pickled else _object_rows(rows)
@@ -36,6 +36,20 @@ def save_scene(path: Path, arrays: dict[str, Any], pickled: bool = False) -> Non
         write_whole(path, lambda file: file.write(_for_all_numpys(arrays)))
     else:
         write_whole(path, lambda file: _write_npz(file, arrays))
+
+
+def _plain(value: Any) -> Any:
+    """Arrays of numpy's own type: what was read safely has a type of this package."""
+    if isinstance(value, np.ndarray) and value.dtype.hasobject:
+        plain = np.empty(value.shape, object)
+        for place in np.ndindex(value.shape):
+            plain[place] = _plain(value[place])
+        return plain
+    if isinstance(value, np.ndarray):
+        return np.array(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_plain, value))
+    return value
 
 
 def _object_rows(rows: list[tuple]) -> np.ndarray:
