@@ -72,13 +72,13 @@ def _wipe(ax: Axes) -> None:
         artist.remove()
     if ax.get_legend() is not None:
         ax.get_legend().remove()
-    ax.set_prop_cycle(None)
     ax.relim()
     ax.autoscale(True)
+    ax.set_axis_on()
 
 
 def stacked(pictures: Sequence[bytes]) -> bytes:
-    """PNGs one below the other on white, as one PNG of few colours."""
+    """PNGs of few colours each, one below the other on white, as one of them all."""
     images = [Image.open(io.BytesIO(content)).convert("RGB") for content in pictures]
     width = max(image.width for image in images)
     page = Image.new("RGB", (width, sum(i.height for i in images)), "white")
@@ -88,7 +88,7 @@ def stacked(pictures: Sequence[bytes]) -> bytes:
         top += image.height
     file = io.BytesIO()
     plain = Image.Dither.NONE
-    page.quantize(128, dither=plain).save(file, "PNG", optimize=True)
+    page.quantize(256, dither=plain).save(file, "PNG", optimize=True)
     return file.getvalue()
 
 
@@ -102,13 +102,15 @@ def _draw_loss(ax: Axes, rows: Rows) -> None:
         smooth = running_mean(values, window)
         if key == "loss":
             ax.plot(*_thinned(steps, values), color=colour, lw=0.7, alpha=0.25)
+            ax.set_xlim(0, 1.03 * steps[-1])
             highest = [float(np.percentile(values, LOSS_PERCENTILE)), smooth[-1]]
-        ax.plot(*_thinned(steps, smooth), color=colour, lw=width, label=key)
+        few = {"marker": "o", "ms": 2.5} if len(steps) < 20 else {}
+        ax.plot(*_thinned(steps, smooth), color=colour, lw=width, label=key, **few)
     if not highest:
-        return _empty(ax, "Loss", "loss", "the first row comes after a few steps")
+        return _empty(ax, "Loss", "the first row comes after a few steps")
     ax.set_ylim(0, 1.08 * max(highest) or 1)
     steps, values = series(rows, "loss")
-    heading(ax, f"Loss: {values[0]:.3g} at first, {smooth_end(values):.3g} now")
+    heading(ax, f"Loss: {values[0]:#.3g} at first, {smooth_end(values):#.3g} now")
     _axes(ax, "loss")
     legend(ax, fontsize=7)
 
@@ -121,8 +123,10 @@ def smooth_end(values: np.ndarray) -> float:
 def _draw_rate(ax: Axes, rows: Rows) -> None:
     steps, values = series(rows, "lr")
     if not len(steps):
-        return _empty(ax, "Learning rate", "learning rate", "")
-    ax.plot(*_thinned(steps, values), color=RIGHT, lw=1.6)
+        return _empty(ax, "Learning rate", "as the recipe plans it")
+    few = {"marker": "o", "ms": 2.5} if len(steps) < 20 else {}
+    ax.plot(*_thinned(steps, values), color=RIGHT, lw=1.6, **few)
+    ax.set_xlim(0, 1.03 * steps[-1])
     ax.set_ylim(0, 1.08 * values.max() or 1)
     ax.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     ax.yaxis.get_offset_text().set_fontsize(7)
@@ -131,34 +135,34 @@ def _draw_rate(ax: Axes, rows: Rows) -> None:
 
 
 def _draw_scores(ax: Axes, rows: Rows) -> None:
-    tried = [r for r in rows if r.get("event") != "test"]
-    tested = [r for r in rows if r.get("event") == "test"]
-    best = ""
-    for key, colour in SCORES:
-        steps, values = series(tried, key)
-        if len(steps):
-            ax.plot(steps, values, color=colour, lw=1.3, marker="o", ms=3.5)
-        at_end = series(tested, key)
-        if len(at_end[0]):
-            ax.plot(at_end[0][-1:], at_end[1][-1:], color=colour, marker="*", ms=10)
-        if key == "auc10" and len(steps):
-            n = int(values.argmax())
-            best = f"best {values[n]:.1f} at step {steps[n]:,}"
-        ax.plot([], [], color=colour, lw=1.5, label=f"AUC@{key[3:]}")
     every, latest = series(rows, "auc10")
     if not len(every):
-        return _empty(
-            ax, "Pose AUC", "AUC (percent)", "comes with the first validation"
-        )
-    if len(tested):
-        ax.plot([], [], color=INK, marker="*", ls="", ms=8, label="test pairs")
-    ax.set_ylim(bottom=0)
-    head = f"Held-out AUC@10: {latest[-1]:.1f}, {best}"
+        return _empty(ax, "Pose AUC", "comes with the first validation")
+    tried = [r for r in rows if r.get("event") != "test"]
+    tested = [r for r in rows if r.get("event") == "test"]
+    for key, colour in SCORES:
+        ax.plot(*series(tried, key), color=colour, lw=1.3, marker="o", ms=3.5)
+        at_end, score = series(tested, key)
+        ax.plot(at_end[-1:], score[-1:], color=colour, marker="*", ms=10)
+        ax.plot([], [], color=colour, lw=1.5, label=f"AUC@{key[3:]}")
     if tested:
-        head = f"Test AUC@10: {latest[-1]:.1f}" + (best and f"; held out: {best}")
-    heading(ax, head)
+        ax.plot([], [], color=INK, marker="*", ls="", ms=8, label="test pairs")
+    ax.set_xlim(0, 1.03 * max(row["step"] for row in rows[-1:]))
+    ax.set_ylim(0, max(1.0, ax.get_ylim()[1]))
+    heading(ax, _scores_title(tried, latest[-1], bool(tested)))
     _axes(ax, "AUC (percent)")
     legend(ax, loc="best", fontsize=7)
+
+
+def _scores_title(tried: Rows, latest: float, is_test: bool) -> str:
+    steps, values = series(tried, "auc10")
+    best = ""
+    if len(steps):
+        n = int(values.argmax())
+        best = f"best {values[n]:.1f} at step {steps[n]:,}"
+    if is_test:
+        return f"Test AUC@10: {latest:.1f}" + (best and f"; held out: {best}")
+    return f"Held-out AUC@10: {latest:.1f}, {best}"
 
 
 def _axes(ax: Axes, unit: str) -> None:
@@ -168,9 +172,10 @@ def _axes(ax: Axes, unit: str) -> None:
     ax.title.set_fontsize(9)
 
 
-def _empty(ax: Axes, title: str, unit: str, words: str) -> None:
+def _empty(ax: Axes, title: str, words: str) -> None:
     heading(ax, title)
-    _axes(ax, unit)
+    ax.title.set_fontsize(9)
+    ax.set_axis_off()
     where = {"transform": ax.transAxes, "ha": "center", "va": "center"}
     ax.text(0.5, 0.5, words, color=UNKNOWN, fontsize=9, **where)
 

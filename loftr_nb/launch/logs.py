@@ -152,5 +152,4 @@ def last_words(
 
 
 def _raw_tail(path: Path) -> list[str]:
-    """The last lines; one rewritten in place is what stood there last."""
-    return [line.rsplit("\r", 1)[-1].rstrip() for line in read_end(path).splitlines()]
+    return [line.rstrip() for line in read_end(path).splitlines()]

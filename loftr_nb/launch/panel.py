@@ -76,12 +76,11 @@ class Panel:
         wide = widgets.Layout(width="100%")
         self.head, self.gauges = widgets.HTML(layout=wide), widgets.HTML(layout=wide)
         self.curves = widgets.Image(format="png", layout=wide)
-        half = widgets.Layout(width="50%", min_width="0")
         self.matches = widgets.Image(
             format="png",
             layout=widgets.Layout(width="50%", object_fit="contain", display="none"),
         )
-        self.log = widgets.HTML(layout=half)
+        self.log = widgets.HTML(layout=widgets.Layout(flex="1 1 0", min_width="0"))
         self.stamp: object = None
         middle = widgets.HBox(
             [self.matches, self.log],

@@ -182,13 +182,19 @@ class Run:
         quoted = "\n".join("    " + line for line in said) or "    (nothing)"
         return (
             f"{self.dir} failed at {self.poll().steps()}: {who}. Its last lines:\n"
-            f"{quoted}\nAll of it: {log}. {self._way_on()}"
+            f"{quoted}\nAll of it: {log}. {self.way_on()}"
         )
 
-    def _way_on(self) -> str:
-        if any((self.dir / "checkpoints").glob("*")):
-            return "Launched again, the run goes on from its last checkpoint"
-        return "It has no checkpoint yet: launched again, it begins anew"
+    def way_on(self) -> str:
+        """What launching it again would do, for a run that was stopped or failed."""
+        saved = list((self.dir / "checkpoints").glob("*"))
+        if not saved:
+            return "It has no checkpoint yet: launched again, it begins anew"
+        record = self.record
+        since = record.stopping if record and record.stopping else None
+        if since and any(path.stat().st_mtime >= since for path in saved):
+            return "It is saved: launched again, it goes on from here"
+        return "Launched again, it goes on from its last checkpoint"
 
     def _trainers(self) -> list[psutil.Process]:
         """Processes that train here, looked for among all now and then only."""
@@ -252,19 +258,11 @@ class Run:
         if killed:
             return (
                 f"{where}: {killed} processes had not ended after "
-                f"{duration(timeout)} and were killed. Steps since the last "
-                "checkpoint are lost; launched again, it goes on from there"
+                f"{duration(timeout)} and were killed. {self.way_on()}"
             )
-        saved = self._saved_since(record.stopping or 0.0)
-        return (
-            where
-            + (", saved" if saved else ", its last checkpoint is from before")
-            + ". Launched again, it goes on from there"
-        )
-
-    def _saved_since(self, when: float) -> bool:
-        files = (self.dir / "checkpoints").glob("*")
-        return any(f.stat().st_mtime >= when for f in files if f.is_file())
+        if now.state == "finished":
+            return f"{where}, by itself"
+        return f"{where}. {self.way_on()}"
 
 
 def _ask_to_end(pid: int) -> None:

@@ -231,14 +231,17 @@ class Drawn:
 
 
 def newest_matches(folder: Path) -> Path | None:
-    """The matches picture that was written last, if there is one."""
+    """The matches picture that was written last; of several at once, the middling."""
     found = []
     for path in (folder / "figures").glob("**/*matches*.png"):
         try:
             found.append((path.stat().st_mtime, path))
         except OSError:
             continue
-    return max(found)[1] if found else None
+    last = max((when for when, _ in found), default=0.0)
+    together = [(when, path) for when, path in found if when > last - 60]
+    middling = [(when, path) for when, path in together if "middling" in path.name]
+    return max(middling or together)[1] if found else None
 
 
 def final_line(run: Run, now: Snapshot) -> str:
@@ -247,7 +250,7 @@ def final_line(run: Run, now: Snapshot) -> str:
         return run.failure()
     line = f"{run.dir}: {now.line()}"
     if now.state == "stopped":
-        line += "  (launched again, it goes on from here)"
+        line += f"  {run.way_on()}"
     return line
 
 
