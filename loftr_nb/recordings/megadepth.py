@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from ..files import read_depth_h5, safe_load
+from ..files import read_depth_h5, read_image_grey, safe_load
 from ..geometry import check_intrinsics, check_pose
 from .megadepth_paths import MegaDepthPaths
 from .scene import Recording, Scene
@@ -66,6 +66,14 @@ class MegaDepthScene(Scene):
         found = self._paths.find_image(self.frames[k], self._depths[k])
         return found or self._paths.root / self.frames[k]
 
+    def image_paths(self, k: int) -> list[Path]:
+        """The files that the image may be: readers refuse more than one."""
+        return self._paths.images(self.frames[k], self._depths[k])
+
+    def image(self, k: int) -> np.ndarray:
+        """(H, W) uint8 grey."""
+        return read_image_grey(self._paths.image(self.frames[k], self._depths[k]))
+
     def depth_path(self, k: int) -> Path | None:
         """Where the h5 file is, or should be; None where the index names none."""
         if not self._depths[k]:
@@ -88,6 +96,10 @@ class MegaDepthScene(Scene):
         """(4, 4) float64, in the scene's unit."""
         where = f"{self.where[k]}, poses"
         return check_pose(_numbers(self._poses[k], where), where)
+
+    def stored_pose(self, k: int) -> Any:
+        """What the index holds as the pose, whatever it is."""
+        return self._poses[k]
 
     def K(self, k: int) -> np.ndarray:
         """(3, 3) float64 in pixels of the stored image, which depth has too."""
@@ -123,9 +135,9 @@ def used_slots(columns: dict[str, Any]) -> np.ndarray:
     )
 
 
-def place_name(index_file: Path) -> str:
-    """``0015`` of ``0015_0.1_0.3.npz``: files of one place share their images."""
-    return _BIN.sub("", index_file.stem)
+def place_name(stem: str) -> str:
+    """``0015`` of ``0015_0.1_0.3``: index files of one place share their images."""
+    return _BIN.sub("", stem)
 
 
 def find_megadepth(root: Path) -> Recording | None:
@@ -171,7 +183,7 @@ def _scenes(files: Iterable[Path], paths: MegaDepthPaths) -> list[MegaDepthScene
         columns = read_columns(path)
         if columns is None:
             continue
-        name = place_name(path)
+        name = place_name(path.stem)
         scene = scenes.setdefault(name, MegaDepthScene(name, paths))
         images, depths = columns["image_paths"], columns["depth_paths"]
         for slot in np.flatnonzero(used_slots(columns)).tolist():

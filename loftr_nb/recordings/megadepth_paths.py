@@ -63,8 +63,9 @@ class MegaDepthPaths:
         )
 
     def find_image(self, written: str, depth: str = "") -> Path | None:
-        """Path of an image, or None where there is none."""
-        return self._find(written, self._image_folders(written, depth))
+        """Path of an image, the first that it may be, or None where there is none."""
+        found = self.images(written, depth)
+        return found[0] if found else None
 
     def find_depth(self, written: str) -> Path | None:
         """Path of a depth map, or None where there is none."""
