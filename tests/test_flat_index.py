@@ -301,6 +301,9 @@ def test_rows_are_read_as_numpy_indexes_them(pairs) -> None:
         assert np.array_equal(column[whole > 1], whole[whole > 1])
         assert column[-1] == whole[-1] and column[np.int64(3)] == whole[3]
         assert len(column) == len(whole) and column[[]].shape == (0,)
+        assert np.array_equal(column > 1, whole > 1) and (column == whole).all()
+        assert (column.min(), column.max()) == (whole.min(), whole.max())
+        assert column.tolist() == whole.tolist() == list(column)
         for beyond in (len(whole), -len(whole) - 1, [0, len(whole)]):
             with pytest.raises(IndexError):
                 column[beyond]

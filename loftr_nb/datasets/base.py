@@ -48,7 +48,11 @@ class PosedPairs(Dataset[Pair]):
 
     @property
     def scene_of(self) -> np.ndarray:
-        """(N,) int32, the number in ``scenes`` of each pair's scene."""
+        """(N,) int32, the number in ``scenes`` of each pair's scene.
+
+        Of a flat index it is not in memory until it is asked for as a whole;
+        ``table.groups()`` says which rows a scene has without that.
+        """
         return self.table.scene
 
     @property

@@ -101,8 +101,35 @@ def _identity(stat: os.stat_result) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-@dataclass(frozen=True)
-class StoredColumn:
+class Column(np.lib.mixins.NDArrayOperatorsMixin):
+    """What answers as an array does, though it is none.
+
+    ``column[rows]`` reads these rows. Comparing, computing, ``min``, ``max``,
+    ``tolist`` and ``np.asarray`` read all of them, into memory.
+    """
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        raise NotImplementedError
+
+    def __array_ufunc__(self, ufunc: Any, how: str, *inputs: Any, **more: Any) -> Any:
+        arrays = [np.asarray(x) if isinstance(x, Column) else x for x in inputs]
+        return getattr(ufunc, how)(*arrays, **more)
+
+    def min(self, **options: Any) -> Any:
+        """As of the array."""
+        return np.asarray(self).min(**options)
+
+    def max(self, **options: Any) -> Any:
+        """As of the array."""
+        return np.asarray(self).max(**options)
+
+    def tolist(self) -> list:
+        """As of the array."""
+        return np.asarray(self).tolist()
+
+
+@dataclass(frozen=True, eq=False)
+class StoredColumn(Column):
     """An array on disk, its first axis cut into rows that are read one by one.
 
     offset: byte of row 0 in ``file``. shape, dtype: of the whole array.

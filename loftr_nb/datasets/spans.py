@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from .columns import StoredColumn, get_rows
+from .columns import Column, StoredColumn, get_rows
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spans:
     """The runs of stored rows that make up a table, one after the other.
 
@@ -78,8 +78,8 @@ class Spans:
         return cut.select(count > 0)
 
 
-@dataclass(frozen=True)
-class SpanColumn:
+@dataclass(frozen=True, eq=False)
+class SpanColumn(Column):
     """Rows of a stored column, as spans arrange them into a table.
 
     ``column[i]``, ``column[a:b]`` and ``column[rows]`` read what they name, and
@@ -124,8 +124,8 @@ class SpanColumn:
             yield slice(end - int(count), end), first, int(count)
 
 
-@dataclass(frozen=True)
-class SpanNumbers:
+@dataclass(frozen=True, eq=False)
+class SpanNumbers(Column):
     """A number per span as a number per row: (N,) that takes P numbers of memory."""
 
     values: np.ndarray
@@ -155,8 +155,8 @@ class SpanNumbers:
         return np.asarray(np.repeat(self.values, self.spans.count), dtype)
 
 
-@dataclass(frozen=True)
-class Constant:
+@dataclass(frozen=True, eq=False)
+class Constant(Column):
     """One number for every row."""
 
     value: Any
