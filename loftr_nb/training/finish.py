@@ -66,7 +66,7 @@ def validation(trainer: Trainer) -> Validate | None:
         )
         dataset: Dataset = Subset(
             open_split(plain, trainer.data, "train", trainer.folder.cache),
-            trainer.pairs.held_out.tolist(),
+            trainer.pairs.held_out,
         )
         name = f"{recipe.data.holdout_scenes} held-out training scenes"
     else:

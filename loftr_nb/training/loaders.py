@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from ..datasets import (
     MegaDepth,
     ScanNet,
     SceneBalancedSampler,
+    SceneGroups,
     collate,
     open_dataset,
 )
@@ -54,13 +55,13 @@ def open_split(
 class TrainingPairs:
     """Batches of one process, from any step on.
 
-    dataset: all pairs of the training split. rows: those trained on. held_out:
-        those of the scenes that the recipe keeps out of training.
+    dataset: all pairs of the training split. trained, kept_out: its scenes that
+        are trained on, and those that the recipe keeps out of training.
     """
 
     dataset: ScanNet | MegaDepth
-    rows: np.ndarray
-    held_out: np.ndarray
+    trained: SceneGroups
+    kept_out: SceneGroups
     recipe: Recipe
     process: Process
 
@@ -74,23 +75,31 @@ class TrainingPairs:
             DataError: nothing readable under ``data``, or no scene is left.
         """
         dataset = open_split(recipe, data, "train", cache)
-        scenes = np.unique(dataset.scene_of)
-        keep = len(scenes) - recipe.data.holdout_scenes
+        # By scene and never by row: an index may have 230 million rows.
+        groups = dataset.table.groups()
+        keep = len(groups) - recipe.data.holdout_scenes
         if keep < 1:
             raise DataError(
-                f"{data} has {len(scenes)} training scenes and the recipe keeps "
+                f"{data} has {len(groups)} training scenes and the recipe keeps "
                 f"{recipe.data.holdout_scenes} out of training: set "
                 "data.holdout_scenes=0"
             )
-        kept = np.isin(dataset.scene_of, scenes[:keep])
-        return cls(
-            dataset, np.flatnonzero(kept), np.flatnonzero(~kept), recipe, process
-        )
+        return cls(dataset, groups[:keep], groups[keep:], recipe, process)
 
     @property
     def scenes(self) -> int:
         """How many scenes are trained on."""
-        return len(np.unique(self.dataset.scene_of[self.rows]))
+        return len(self.trained)
+
+    @property
+    def rows(self) -> Sequence[int] | np.ndarray:
+        """Rows of ``dataset`` that are trained on; a range where scenes are sorted."""
+        return self.trained.rows()
+
+    @property
+    def held_out(self) -> Sequence[int] | np.ndarray:
+        """Rows of ``dataset`` that are not."""
+        return self.kept_out.rows()
 
     def batches(self, first_step: int, steps_per_epoch: int) -> Iterator[Batch]:
         """Batches of step ``first_step`` and all that follow, without end."""
@@ -105,7 +114,7 @@ class TrainingPairs:
         """What is left of an epoch after its first ``done`` steps."""
         batch = self.recipe.optim.batch
         sampler = SceneBalancedSampler(
-            self.dataset.scene_of[self.rows],
+            self.trained,
             self.recipe.data.pairs_per_scene,
             seed=self.recipe.seed,
             rank=self.process.rank,
@@ -113,7 +122,7 @@ class TrainingPairs:
         )
         sampler.set_epoch(epoch)
         self.dataset.set_epoch(epoch)
-        mine = self.rows[np.fromiter(sampler, np.int64)]
+        mine = np.fromiter(sampler, np.int64)
         # Data smaller than one batch repeats itself, so that it can be tried.
         mine = np.resize(mine, max(len(mine), batch))[: steps * batch]
         workers = self.recipe.data.workers
