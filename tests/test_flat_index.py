@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from reader_files import scene_arrays
+from reader_files import scene_arrays, write_scannet_frame
 from torch.utils.data import DataLoader
 
 from loftr_nb.cli.main import main
@@ -31,7 +31,12 @@ from loftr_nb.datasets import (
 )
 from loftr_nb.datasets.flat_writer import FlatWriter
 from loftr_nb.datasets.index import load_scannet_file
+from loftr_nb.datasets.spans import SpanColumn, SpanNumbers
 from loftr_nb.errors import ConfigError, DataError
+from loftr_nb.training.distributed import Process
+from loftr_nb.training.loaders import TrainingPairs
+from loftr_nb.training.overrides import override
+from loftr_nb.training.recipes import get_recipe
 
 SCENES = 7
 
@@ -493,6 +498,49 @@ def test_training_finds_flat_files_in_the_index_folder(tmp_path, layout) -> None
         DataError, match=f"train.h5 is a flat index in {layout}'s layout"
     ):
         other(tmp_path / "train", tmp_path / "index" / "train.h5")
+
+
+def test_training_from_a_flat_index_reads_no_whole_column(
+    tmp_path, monkeypatch
+) -> None:
+    """Scenes are held out and batches drawn by the rows that they take."""
+    rows = [(s, 0, a, a + 1) for s in (1, 2, 3) for a in (0, 1, 2)]
+    score = np.tile([0.5, 0.9, 0.3], 3)
+    K = {}
+    for scene in (1, 2, 3):
+        name = f"scene{scene:04d}_00"
+        K[name] = np.array([577.0, 0, 319.5, 0, 577, 239.5, 0, 0, 1])
+        for frame in range(4):
+            write_scannet_frame(tmp_path / "train" / name, frame)
+    (tmp_path / "index").mkdir()
+    np.savez(tmp_path / "i.npz", name=np.array(rows), score=score)
+    np.savez(tmp_path / "K.npz", **K)
+    convert_index(
+        tmp_path / "i.npz",
+        tmp_path / "index" / "train.h5",
+        intrinsics=tmp_path / "K.npz",
+    )
+    changes = ["data.holdout_scenes=1", "data.pairs_per_scene=2", "data.workers=0"]
+    recipe = override(get_recipe("indoor_ds"), changes)
+
+    def whole(*_, **__):
+        raise AssertionError("a whole column is read")
+
+    for column in (SpanColumn, SpanNumbers):
+        monkeypatch.setattr(column, "__array__", whole)
+    process = Process(0, 1, torch.device("cpu"))
+    pairs = TrainingPairs.open(recipe, tmp_path, process, tmp_path)
+    assert pairs.scenes == 2
+    # Of three pairs a scene, two overlap by the recipe's 0.4.
+    assert (pairs.rows, pairs.held_out) == (range(4), range(4, 6))
+    batches = pairs.batches(0, 4)
+    drawn = [next(batches) for _ in range(4)]
+    assert sorted(b.scenes[0] for b in drawn) == 2 * ["scene0001_00"] + 2 * [
+        "scene0002_00"
+    ]
+    assert sorted(b.overlap.item() for b in drawn) == pytest.approx(
+        [0.5, 0.5, 0.9, 0.9]
+    )
 
 
 # --- damaged and foreign files -----------------------------------------------
