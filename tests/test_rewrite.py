@@ -100,6 +100,7 @@ def test_the_genuine_megadepth_pair(shared_data, tmp_path) -> None:
     kept = rewrite_image_paths(index, root, tmp_path / "kept.npz", pairs=0)
     assert (kept.rewritten, len(kept.missing), kept.pairs) == (2, 269, 601)
     assert not kept.ok and "--drop-missing" in kept.text()
+    assert kept.sizes_checked == 1  # found among 600 pairs without images
     out = tmp_path / "new.npz"
     done = rewrite_image_paths(index, root, out, drop_missing=True, pairs=1)
     assert done.ok and (done.pairs, done.dropped) == (1, 600)
@@ -128,7 +129,7 @@ def test_images_of_another_size_fail_and_say_so(
     assert not done.ok and done.geometry is None
     assert len(done.sizes_differ) == done.sizes_checked > 0
     assert "384x256 and its depth map 768x512" in done.text()
-    assert "neither" not in done.text() and "none of them resized" in done.text()
+    assert "do not fit their depth maps" in done.text()
     assert not done.to_dict()["ok"]
 
 
@@ -190,12 +191,20 @@ def test_depth_maps_unpacked_in_another_way_are_found_too(small, tmp_path) -> No
     assert table.frames.depth[3] == "MegaDepth_v1/0001/dense0/depths/3.h5"
 
 
+def test_a_damaged_image_is_named(small, tmp_path) -> None:
+    root, index = small
+    for photo in imgs(root).iterdir():
+        photo.write_bytes(photo.read_bytes()[:200])
+    done = rewrite_image_paths(index, root, tmp_path / "n.npz", pairs=0)
+    assert not done.ok and "is truncated" in done.text()
+
+
 def test_without_depth_maps_nothing_is_proved_and_that_is_said(small, tmp_path) -> None:
     root, index = small
     shutil.rmtree(imgs(root).parent / "depths")
     done = rewrite_image_paths(index, root, tmp_path / "n.npz")
     assert done.ok and done.depths_missing == 4 and done.geometry is None
-    assert "not checked, no depth map" in done.text()
+    assert "not checked, no image with a depth" in done.text()
 
 
 @pytest.mark.parametrize("form", ["pair_infos", "pairs", "matrix", "flat"])

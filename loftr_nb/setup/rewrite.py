@@ -28,6 +28,7 @@ from .geometry_check import geometry_check
 from .rewrite_paths import PathRewriter
 
 Progress = Callable[[int, int, str], None]
+_LOOKED = 2000  # pairs looked at for files, in an index of which most are not there
 
 
 @dataclass(frozen=True)
@@ -86,13 +87,15 @@ class Rewritten:
     def _sizes(self) -> str:
         if self.sizes_differ:
             return (
-                f"  sizes: {len(self.sizes_differ)} of {self.sizes_checked} images are "
-                f"not of their depth map's size, the first: {self.sizes_differ[0]}. K "
-                "and depth belong to other images: take images and depths of one "
-                "release, none of them resized"
+                f"  sizes: {len(self.sizes_differ)} of {self.sizes_checked} images do "
+                f"not fit their depth maps, the first: {self.sizes_differ[0]}. K and "
+                "depth belong to other images: take both from one release, none of "
+                "them resized"
             )
         if not self.sizes_checked:
-            return "  sizes and geometry: not checked, no depth map was found"
+            return (
+                "  sizes and geometry: not checked, no image with a depth map was found"
+            )
         return (
             f"  sizes: {self.sizes_checked} images checked, all of their depth's size"
         )
@@ -223,18 +226,22 @@ def _compare_sizes(
     """How many images were held against their depth maps, and which do not fit."""
     rows = np.random.default_rng(seed).permutation(len(opened))
     sizes: dict[str, str | None] = {}
-    for i in rows[:count].tolist():
+    for i in rows[:_LOOKED].tolist():
+        if len(sizes) >= count:
+            break
         for side in (0, 1):
             image, depth = opened.files(i, side)
             if image is None or depth is None or str(image) in sizes:
                 continue
-            h, w = read_image_grey(image).shape
-            H, W = _depth_shape(depth)
-            fits = (h, w) == (H, W)
-            words = f"{image} is {w}x{h} and its depth map {W}x{H}"
-            sizes[str(image)] = None if fits else words
+            sizes[str(image)] = _misfit(image, depth)
     return len(sizes), tuple(words for words in sizes.values() if words)
 
 
-def _depth_shape(path: Path) -> tuple[int, int]:
-    return read_depth_h5(path).shape
+def _misfit(image: Path, depth: Path) -> str | None:
+    """In words, why an image cannot lie on its depth map; None where it can."""
+    try:
+        (h, w), (H, W) = read_image_grey(image).shape, read_depth_h5(depth).shape
+    except DataError as error:
+        return str(error)
+    fits = (h, w) == (H, W)
+    return None if fits else f"{image} is {w}x{h} and its depth map {W}x{H}"
