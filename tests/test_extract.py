@@ -136,7 +136,7 @@ def test_the_release_as_the_guide_unpacks_it(tmp_path: Path, capsys) -> None:
     assert main(["data", "extract", str(file), "--to", str(to)]) == 0
     shown = capsys.readouterr().out
     assert "0 files written" in shown and f"{len(everything)} were there" in shown
-    assert f"loftr-nb data link scannet --test-images {to}/scannet_test_1500" in shown
+    assert f"link scannet --images DIR --test-images {to}/scannet_test_1500" in shown
 
 
 def test_list_writes_nothing(tmp_path: Path, capsys) -> None:
@@ -240,7 +240,8 @@ def hostile_zip(path: Path, name: str, mode: int = 0, content: bytes = b"x") -> 
         ("l", stat.S_IFLNK | 0o777, b"/etc", "is an absolute path"),
         ("dev", stat.S_IFCHR | 0o600, b"", "is a device"),
         ("..\\x", 0, b"x", "backslash"),
-        ("a\0b", 0, b"x", "NUL"),
+        ("a\0b", 0, b"x", "control character"),
+        ("a\nb", 0, b"x", "control character"),
     ],
 )
 def test_hostile_zip(name, mode, content, why, tmp_path: Path) -> None:
@@ -258,6 +259,52 @@ def test_a_link_in_the_target_leads_nowhere_else(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="outside the target, through the link"):
         extract([file], tmp_path / "data")
     assert not any((tmp_path / "elsewhere").iterdir())
+
+
+def test_folders_alone_are_judged_too(tmp_path: Path) -> None:
+    """An empty folder would be made on the other side of a link."""
+    folder = entry("l/made", tarfile.DIRTYPE)
+    file = save(tmp_path / "a.tar", tar_of(folder))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "l").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="outside the target, through the link"):
+        extract([file], tmp_path / "data")
+    assert not any((tmp_path / "elsewhere").iterdir())
+    for name in ("l/x.txt", "L/x.txt"):  # one name where case does not count
+        infos = [entry("d", tarfile.DIRTYPE), entry("l", SYM, "d"), entry(name)]
+        with pytest.raises(DataError, match="which is a link in the archive"):
+            extract([save(tmp_path / "b.tar", tar_of(*infos))], tmp_path / "other")
+
+
+def test_a_link_that_appears_meanwhile(tmp_path: Path) -> None:
+    """The second look, right before a file is written."""
+    file = save(tmp_path / "a.tar", tar_bytes(TREE))
+    (tmp_path / "elsewhere").mkdir()
+    made = tmp_path / "data" / "scannet_indices" / "scene_data"
+
+    def progress(stage: str, *told) -> None:
+        if stage == "extracting" and not made.is_symlink():
+            for folder in ("train", "train_list"):
+                (made / folder).rmdir()
+            made.rmdir()
+            made.symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(DataError, match="would be written outside"):
+        extract([file], tmp_path / "data", progress=progress)
+    assert not any(p.is_file() for p in (tmp_path / "elsewhere").rglob("*"))
+
+
+def test_a_target_that_cannot_be_written(tmp_path, capsys, monkeypatch) -> None:
+    file = save(tmp_path / "a.tar", tar_bytes({"x": b"1"}))
+
+    def mkdir(self, *args, **kwargs) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    to = tmp_path / "locked" / "data"
+    assert main(["data", "extract", str(file), "--to", str(to)]) == 2
+    assert f"{to} could not be written (Permission" in capsys.readouterr().err
 
 
 def test_links_that_stay_inside_are_made(tmp_path: Path) -> None:

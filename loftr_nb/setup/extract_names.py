@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,8 +41,8 @@ def unsafe_name(name: str, upwards: bool = False) -> str | None:
         long = len(name.encode())
     except UnicodeEncodeError:
         return "is not UTF-8"
-    if "\0" in name:
-        return "holds a NUL character"
+    if any(ord(c) < 32 for c in name):
+        return "holds a control character"
     if name.startswith("/"):
         return "is an absolute path"
     if "\\" in name:
@@ -75,6 +76,8 @@ class Names:
     files: dict[str, Entry] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
     links: dict[str, Entry] = field(default_factory=dict)
+    _bare: dict[str, Entry] = field(default_factory=dict)  # folders by their own entry
+    _folded: dict[str, Entry] = field(default_factory=dict)  # links, as _fold writes
     refused: list[Refused] = field(default_factory=list)
     _disk: dict[str, str | None] = field(default_factory=dict)
 
@@ -98,6 +101,7 @@ class Names:
                 return f"needs a folder {shown(folder)}, which is a file in the archive"
         if entry.kind == "folder":
             above.append(name)
+            self._bare[name] = entry
             if name in self.files or name in self.links:
                 return "is a folder here and a file elsewhere in the archive"
         elif name in self.folders:
@@ -107,7 +111,7 @@ class Names:
         elif entry.kind == "file":
             self.files[name] = entry
         else:
-            self.links[name] = entry
+            self.links[name] = self._folded[_fold(name)] = entry
         self.folders.update(f for f in above if f)
         return None
 
@@ -128,7 +132,8 @@ class Names:
         for name, entry in self.links.items():
             if why := self._bad_link(name, entry):
                 self.refused.append(Refused(entry, why))
-        for name, entry in self.files.items():
+        below = {f"{name}/": entry for name, entry in self._bare.items() if name}
+        for name, entry in (self.files | below).items():
             if why := self._bad_place(name):
                 self.refused.append(Refused(entry, why))
 
@@ -165,7 +170,7 @@ class Names:
         parts = parts_of(folder)
         for n in range(1, len(parts) + 1):
             above = "/".join(parts[:n])
-            if above in self.links:
+            if _fold(above) in self._folded:
                 return f"goes through {shown(above)}, which is a link in the archive"
         if folder not in self._disk:
             self._disk[folder] = self._bad_folder(parts)
@@ -176,7 +181,7 @@ class Names:
         at = self.target
         for part in parts:
             at = at / part
-            if at.is_symlink() and not _inside(os.path.realpath(at), real):
+            if at.is_symlink() and not is_inside(os.path.realpath(at), real):
                 return f"would be written outside the target, through the link {at}"
             if os.path.lexists(at) and not at.is_dir():
                 return f"needs a folder where {at} is a file"
@@ -211,7 +216,7 @@ class Names:
         return at
 
     def _link_at(self, name: str) -> str | None:
-        entry = self.links.get(name)
+        entry = self._folded.get(_fold(name))
         if entry is not None:
             if entry.kind == "hardlink":
                 return None
@@ -219,7 +224,7 @@ class Names:
         path = self.target / name
         if not path.is_symlink():
             return None
-        if not _inside(os.path.realpath(path), os.path.realpath(self.target)):
+        if not is_inside(os.path.realpath(path), os.path.realpath(self.target)):
             raise ValueError(f"leaves the target through {path}")
         return os.path.relpath(os.path.realpath(path), os.path.realpath(path.parent))
 
@@ -227,5 +232,11 @@ class Names:
         return (self.target / name).exists()
 
 
-def _inside(path: str, folder: str) -> bool:
+def _fold(name: str) -> str:
+    """One text for all names that are one file on Windows or macOS."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def is_inside(path: str, folder: str) -> bool:
+    """Whether one real path is another, or below it."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

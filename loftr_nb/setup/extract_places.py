@@ -26,16 +26,16 @@ class Places:
     folders: dict[str, tuple[Path, ...]]
 
     def commands(self) -> list[str]:
-        """The next commands, as far as they can be known."""
+        """The next commands; DIR stands for training images, which no archive holds."""
         lines = []
         for layout in ("scannet", "megadepth"):
             index = self.folders.get(f"{layout} index", ())
             images = self.folders.get(f"{layout} images", ())
             if not index and not images:
                 continue
-            option = "--test-images" if layout == "scannet" and images else "--images"
-            words = ["loftr-nb data link", layout, option]
-            words += [_quoted(p) for p in images] or ["DIR"]
+            words = ["loftr-nb data link", layout, "--images DIR"]
+            if images:
+                words += ["--test-images", _quoted(images[0])]
             words += ["--index", *([_quoted(p) for p in index] or ["INDEX"])]
             lines.append(" ".join(words))
         return lines

@@ -168,6 +168,7 @@ def _too_small(to: Path, needed: int, free: int, least: str = "") -> str:
 
 def gigabytes(n: int) -> str:
     """Bytes as ``21.0 GB``, or ``3.2 MB`` where that reads better."""
-    if n >= 1e9:
-        return f"{n / 1e9:,.1f} GB"
-    return f"{n / 1e6:,.1f} MB" if n >= 1e5 else f"{n / 1e3:,.1f} kB"
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n >= size:
+            return f"{n / size:,.1f} {unit}"
+    return f"{n} B"

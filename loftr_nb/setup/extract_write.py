@@ -16,7 +16,7 @@ from types import TracebackType
 
 from ..errors import DataError, RunError
 from .extract_entries import Content
-from .extract_names import WORK
+from .extract_names import WORK, is_inside
 
 _CHUNK = 1 << 20
 
@@ -57,6 +57,8 @@ class Workspace:
     ) -> None:
         try:
             clean(self.work)
+            if os.name == "nt":
+                self._release()  # an open file cannot be removed there
             # Before the lock is let go: afterwards it may be another run's.
             (self.work / "lock").unlink(missing_ok=True)
             self.work.rmdir()
@@ -83,7 +85,7 @@ class Workspace:
         part = self.work / "link.part"
         part.unlink(missing_ok=True)
         try:
-            final.parent.mkdir(parents=True, exist_ok=True)
+            self._make_parent(final)
             os.symlink(target, part)
             os.replace(part, final)
         except OSError as error:
@@ -102,7 +104,7 @@ class Workspace:
     def _put(self, final: Path, chunks: Iterable[bytes]) -> None:
         part = self.work / "file.part"
         try:
-            final.parent.mkdir(parents=True, exist_ok=True)
+            self._make_parent(final)
             with part.open("wb") as file:
                 for chunk in chunks:
                     file.write(chunk)
@@ -114,6 +116,14 @@ class Workspace:
             raise DataError(failed(final, error)) from None
         finally:
             part.unlink(missing_ok=True)
+
+    def _make_parent(self, final: Path) -> None:
+        """The folder of a file; once more, whether it is where it seems to be."""
+        final.parent.mkdir(parents=True, exist_ok=True)
+        if not is_inside(os.path.realpath(final.parent), os.path.realpath(self.to)):
+            raise DataError(
+                f"{final} would be written outside {self.to}, through a link"
+            )
 
     def _release(self) -> None:
         if self._lock is not None:

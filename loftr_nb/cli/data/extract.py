@@ -150,8 +150,9 @@ def _report_text(report: ExtractReport) -> str:
         lines.append(f"{report.left_out:,} side files of macOS left out")
     lines += [f"warning: {w}" for w in report.warnings[:5]]
     for what, folders in sorted(report.places.folders.items()):
-        lines.append(f"{what + ':':17}{', '.join(map(str, folders))}")
+        lines.append(f"{what + ':':18}{', '.join(map(str, folders))}")
     commands = report.places.commands()
     if commands:
         lines += ["next:", *(f"  {c}" for c in commands)]
+        lines.append("DIR: the training images; for tests only, leave --images out")
     return "\n".join(lines)
