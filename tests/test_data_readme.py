@@ -319,6 +319,18 @@ def holds(*names: str) -> Callable[[Path, str], None]:
     return check
 
 
+def holds_some(folder: Path) -> None:
+    assert any(p.is_file() for p in folder.rglob("*"))
+
+
+def colmap_tree(here: Path, said: str) -> None:
+    """Depth as h5, one a photo, in a tree that the reader of MegaDepth knows."""
+    depths = list((here / "own" / "colmap").rglob("*.h5"))
+    assert len(depths) == OPTIONS.train_frames
+    with h5py.File(depths[0]) as file:
+        assert file["depth"][:].max() > 0
+
+
 def own_index(here: Path, said: str) -> None:
     assert len(open_dataset(here / "own" / "index", "train")) > 0
     assert (here / "own" / "overlap.png").is_file()
@@ -339,6 +351,8 @@ PROMISES: dict[str, Callable[[Path, str], None]] = {
     "data import scannet-sens": scenes("sens"),
     "data import sevenscenes": scenes("sevenscenes"),
     "data import tum": scenes("tum"),
+    "data import colmap": colmap_tree,
+    "data import folder": lambda here, said: holds_some(here / "own" / "photos"),
     "data index": own_index,
 }
 
