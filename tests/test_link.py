@@ -165,6 +165,25 @@ def test_undo_leaves_what_is_ours_no_longer(scans: Path, tmp_path: Path) -> None
     assert not (data / "scannet" / "index").exists()
 
 
+def test_undo_that_fails_goes_on_later(scans, tmp_path: Path, monkeypatch) -> None:
+    data = tmp_path / "data"
+    link_scans(scans, data)
+    real, calls = Path.unlink, []
+
+    def unlink_one(self, *args, **kwargs) -> None:
+        calls.append(self)
+        if len(calls) == 3:
+            raise OSError(errno.EROFS, "Read-only file system", str(self))
+        real(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "unlink", unlink_one)
+    with pytest.raises(DataError, match="could not be removed .*; 2 links were"):
+        unlink("scannet", data)
+    monkeypatch.undo()
+    assert len(unlink("scannet", data).removed) == 4
+    assert not (data / "scannet").exists()
+
+
 def test_dry_run_changes_nothing(scans: Path, tmp_path: Path, options) -> None:
     before = state(tmp_path)
     would = link_scans(scans, tmp_path / "data", dry_run=True, **options)
@@ -412,6 +431,20 @@ def test_own_index_folders(scans: Path, tmp_path: Path, options) -> None:
     assert report.checks[0].ok
     dataset = open_dataset(tmp_path / "data", "train")
     assert len(dataset) == 2 and dataset[0].view0.K[0, 0] == 577
+
+
+def test_an_index_made_here_has_both_sides_in_the_same_images(
+    shared_data: Path, tmp_path: Path, options
+) -> None:
+    hololens, index = shared_data / "hololens", tmp_path / "index"
+    argv = ["data", "index", str(hololens), "--out", str(index), "--every", "4"]
+    assert main([*argv, "--split", "0.3", "--json"]) == 0
+    data = tmp_path / "data"
+    report = link("scannet", hololens, index, data=data, **options)
+    assert [(c.split, c.ok) for c in report.checks] == [("train", True), ("test", True)]
+    for side in ("train", "test"):
+        assert len(open_dataset(data, side, "scannet")) > 0
+        assert open_dataset(data, side, "scannet").full_depth(0)[0].max() > 1
 
 
 # --- failures half way

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, DataError
+from ..indexing.folder import HEAD
 from .link_sources import (
     Source,
     index_links,
@@ -170,7 +171,7 @@ def _add_scannet(
     if images is not None:
         images = Path(images)
         inside = scannet_sides(images) if images.is_dir() else {}
-        given = inside or {_only_side(plan, test_images): images}
+        given = inside or dict.fromkeys(_sides_of(plan, test_images), images)
     if test_images is not None:
         given["test"] = Path(test_images)
     for side, folder in given.items():
@@ -180,10 +181,15 @@ def _add_scannet(
         plan.sources.append(f"{side}: {source.what} in {folder}")
 
 
-def _only_side(plan: LinkPlan, test_images: Path | None) -> str:
-    """Images go to train, unless the index has nothing but test pairs."""
+def _sides_of(plan: LinkPlan, test_images: Path | None) -> list[str]:
+    """Images go to train, unless the index has nothing but test pairs.
+
+    An index that ``loftr-nb data index`` made holds pairs of the same images out.
+    """
+    if f"index/{HEAD}" in plan.links and test_images is None:
+        return list(_SIDES)
     only_test = set(plan.indices) == {"test"} and test_images is None
-    return "test" if only_test else "train"
+    return ["test"] if only_test else ["train"]
 
 
 def _add_megadepth(

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..datasets.layout import Layout
 from ..datasets.linked import PATHS_FILE
 from ..errors import DataError
-from .link_manifest import MANIFEST, Manifest, is_our_link, read_manifest, refused
+from .link_manifest import MANIFEST, Manifest, is_our_link, read_manifest
 
 
 @dataclass
@@ -47,7 +47,10 @@ def unlink(
             if "." in manifest.folders and not any(folder.iterdir()):
                 folder.rmdir()
     except OSError as error:
-        raise DataError(refused(folder, error)) from None
+        raise DataError(
+            f"{error.filename or folder} could not be removed ({error.strerror}); "
+            f"{len(report.removed)} links were. Run --undo again where you may write"
+        ) from None
     return report
 
 
