@@ -674,9 +674,16 @@ def test_nothing_is_replaced_without_being_told(pairs, tmp_path) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a full disk")
-def test_a_full_disk_is_an_error_with_a_way_out(pairs, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("buffering", [0, 1 << 20])
+def test_a_full_disk_is_an_error_with_a_way_out(
+    pairs, tmp_path, monkeypatch, buffering
+) -> None:
+    """Noticed while columns gather, or when what is buffered is written at the end."""
+
     def full(self: FlatWriter, name: str):
-        return open("/dev/full", "wb", buffering=0)
+        if name not in self._open:
+            self._open[name] = open("/dev/full", "r+b", buffering)
+        return self._open[name]
 
     monkeypatch.setattr(FlatWriter, "_file_of", full)
     with pytest.raises(DataError, match="new.h5 could not be written.*No space.*Free"):

@@ -10,9 +10,11 @@ Letters: N pairs, P spans, F frames.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -102,7 +104,8 @@ class FlatWriter:
             raise self._failed(failed) from None
         finally:
             for file in self._open.values():
-                file.close()
+                with suppress(OSError):  # on a full disk, what is buffered is lost
+                    file.close()
             shutil.rmtree(self._folder, ignore_errors=True)
 
     def add(self, table: PairTable) -> None:
@@ -263,8 +266,11 @@ class FlatWriter:
 
     def _failed(self, error: Exception) -> DataError:
         kept = "; the previous file is untouched" if self.out.exists() else ""
+        # HDF5 tells of buffers and addresses before it comes to the cause.
+        cause = getattr(error, "strerror", None) or str(error)
+        cause = re.sub(r".*error message = '([^']*)'.*", r"\1", cause, flags=re.S)
         return DataError(
-            f"{self.out} could not be written ({error}){kept}. Free space on its disk "
+            f"{self.out} could not be written ({cause}){kept}. Free space on its disk "
             "(while it is written it takes twice its size), or write to another folder"
         )
 
