@@ -108,11 +108,11 @@ def _draw_loss(ax: Axes, rows: Rows) -> None:
         ax.plot(*_thinned(steps, smooth), color=colour, lw=width, label=key, **few)
     if not highest:
         return _empty(ax, "Loss", "the first row comes after a few steps")
-    ax.set_ylim(0, 1.08 * max(highest) or 1)
+    ax.set_ylim(0, 1.25 * max(highest) or 1)  # room for the legend
     steps, values = series(rows, "loss")
     heading(ax, f"Loss: {values[0]:#.3g} at first, {smooth_end(values):#.3g} now")
     _axes(ax, "loss")
-    legend(ax, fontsize=7)
+    legend(ax, fontsize=7, ncols=3, columnspacing=1.0)
 
 
 def smooth_end(values: np.ndarray) -> float:
