@@ -6,6 +6,7 @@ photos a folder of homography pairs.
 
 from .calibrate import Calibration, calibrate
 from .colmap import import_colmap
+from .folder import import_folder
 from .register import Rig, register_depth
 from .report import ImportReport
 from .scannet_sens import import_scannet_sens
@@ -25,6 +26,7 @@ __all__ = [
     "calibrate",
     "documented_rig",
     "import_colmap",
+    "import_folder",
     "import_scannet_sens",
     "import_sevenscenes",
     "import_tum",
