@@ -422,7 +422,8 @@ def test_scale_and_padding_reach_the_keypoints(walls: Wall) -> None:
 def test_an_empty_dataset_and_homographies_are_refused(walls: Wall) -> None:
     with pytest.raises(DataError, match="no pair"):
         evaluate(OracleMatcher(), [], Protocol())
-    flat = [dataclasses.replace(walls[0], H_0to1=torch.eye(3))]
+    no_pose = torch.full((4, 4), torch.nan)
+    flat = [dataclasses.replace(walls[0], H_0to1=torch.eye(3), T_0to1=no_pose)]
     with pytest.raises(ConfigError, match="homography"):
         evaluate(OracleMatcher(), flat, Protocol())
 

@@ -11,6 +11,7 @@ from .layout import find_layout, open_dataset
 from .megadepth import MegaDepth
 from .middlebury import motorcycle, motorcycle_depth
 from .pair import Batch, Pair, View, collate
+from .photos import PhotoHomographies
 from .sampling import SceneBalancedSampler
 from .scannet import ScanNet
 from .scene_info import load_megadepth_scene, load_megadepth_scenes
@@ -24,6 +25,7 @@ __all__ = [
     "MegaDepth",
     "Pair",
     "PairTable",
+    "PhotoHomographies",
     "PosedPairs",
     "ScanNet",
     "SceneBalancedSampler",

@@ -1,6 +1,6 @@
 """Find out how a folder of data is laid out, and open it.
 
-Five layouts are known; ``<layout>`` is ``scannet`` or ``megadepth``:
+Six layouts are known; ``<layout>`` is ``scannet`` or ``megadepth``:
 
 ========  ==================================================================
 linked    ``<data>/<layout>/{train,test,index}``, as the training guide links
@@ -10,13 +10,12 @@ scenes    a bare folder of ScanNet scenes, ``<data>/sceneXXXX_YY``; its pair
           index is built once and kept in ``cache``
 tree      a MegaDepth tree with its index files in ``<data>/scene_info``, or a flat
           index ``<data>/scene_info.h5``
-built     a folder that ``loftr-nb data index`` wrote, ``<data>`` or
-          ``<data>/index``: it knows where its images are
+photos    ``<data>/photos.json``, which ``loftr-nb data import folder`` wrote
+built     what ``loftr-nb data index`` wrote, ``<data>`` or ``<data>/index``
 ========  ==================================================================
 
 The first has a split, and so has the last if asked. In the others a fifth of the
-scenes is held out for "test"; with a single scene, a part of its images, so that
-no image is in both.
+scenes is for "test"; of a single scene, a part of its images: none is in both.
 """
 
 from __future__ import annotations
@@ -34,11 +33,13 @@ from ..indexing import SCENE_NAME, SceneReport, build_scannet_index, find_built
 from .index import find_index_files, index_layout
 from .linked import find_index, image_root
 from .megadepth import MegaDepth
+from .photo_list import is_photos
+from .photos import PhotoHomographies
 from .scannet import ScanNet
 from .split import hold_out
 
 Split = Literal["train", "test"]
-Layout = Literal["scannet", "megadepth"]
+Layout = Literal["scannet", "megadepth", "photos"]
 LAYOUTS: tuple[Layout, ...] = ("scannet", "megadepth")
 
 # Where an index may lie below an index folder: (text list, folder of its npz
@@ -104,7 +105,7 @@ def open_dataset(
     cache: Path | None = None,
     progress: Callable[[SceneReport], None] | None = None,
     **kwargs: Any,
-) -> ScanNet | MegaDepth:
+) -> ScanNet | MegaDepth | PhotoHomographies:
     """Open the training or test pairs of a folder, whatever its layout.
 
     Args:
@@ -114,13 +115,15 @@ def open_dataset(
         cache: folder for the pair index of bare ScanNet scenes; needed for those
             only. An index is built again when the frames change.
         progress: called for each scene while an index is built.
-        kwargs: passed on to :class:`ScanNet` or :class:`MegaDepth`.
+        kwargs: passed on to the dataset (``photos``: :class:`PhotoHomographies`).
 
     Raises:
         DataError: no such folder, no known layout, or its index is not there;
             the message says what was looked for.
         ConfigError: a mistyped split or layout, or one that must be chosen.
     """
+    if is_photos(data, layout):
+        return PhotoHomographies(data, split, **kwargs)
     found = find_layout(data, split, layout, cache, progress)
     if not found.held_out:
         return _open(found, kwargs)

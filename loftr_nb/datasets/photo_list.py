@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import DataError
 from ..files import require_file, write_whole
+from .groups import SceneGroups
 
 MANIFEST = "photos.json"
 FORMAT = 1
@@ -36,6 +37,21 @@ class PhotoList:
     photos: tuple[str, ...]
     sets: tuple[PhotoSet, ...]
     pairs_per_photo: int
+
+
+@dataclass(frozen=True)
+class PhotoRows:
+    """Rows by scene. scene: (N,) int32, number in ``scenes``, their names."""
+
+    scene: np.ndarray
+    scenes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.scene)
+
+    def groups(self) -> SceneGroups:
+        """Which rows belong to which scene."""
+        return SceneGroups.of(self.scene)
 
 
 def read_photo_list(folder: Path) -> PhotoList:
@@ -83,3 +99,8 @@ def write_photo_list(folder: Path, photos: PhotoList) -> None:
     }
     text = json.dumps(data, indent=1).encode()
     write_whole(Path(folder) / MANIFEST, lambda file: file.write(text))
+
+
+def is_photos(data: Path, layout: str | None) -> bool:
+    """Whether ``data`` is to be opened as photos: asked for, or a list lies there."""
+    return layout == "photos" or (layout is None and (Path(data) / MANIFEST).is_file())

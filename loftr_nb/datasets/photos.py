@@ -28,7 +28,7 @@ from .base import check_divisible
 from .homographies import draw_poster, homography_overlap
 from .images import fit_longer_side, make_view, resize_grey
 from .pair import Pair, View
-from .photo_list import MANIFEST, PhotoSet, read_photo_list
+from .photo_list import MANIFEST, PhotoRows, PhotoSet, read_photo_list
 from .split import TEST_SHARE
 
 _TEST_DRAWS = 5  # homographies of each test photo, the same in every run
@@ -87,6 +87,11 @@ class PhotoHomographies(Dataset[Pair]):
 
     def __iter__(self) -> Iterator[Pair]:
         return (self[i] for i in range(len(self)))
+
+    @property
+    def table(self) -> PhotoRows:
+        """The rows, as far as training asks for them."""
+        return PhotoRows(self._rows[:, 0], tuple(self._scenes))
 
     @property
     def scene_of(self) -> np.ndarray:
@@ -178,8 +183,10 @@ class PhotoHomographies(Dataset[Pair]):
 
     def _list_rows(self) -> np.ndarray:
         """(N, 3) int32: scene, photo a, photo b; a = b where one is drawn of a."""
-        groups = [((p,), None) for p in self.list.photos]
-        groups += [(s.images, s) for s in self.list.sets]
+        # Sets come first: scenes that a recipe holds out for validation are the last
+        # ones, and only photos have the pose that a score needs.
+        groups = [(s.images, s) for s in self.list.sets]
+        groups += [((p,), None) for p in self.list.photos]
         rows = [np.empty((0, 3), np.int32)]
         for number, (names, made) in enumerate(groups):
             chosen = self._chosen(number, len(groups), len(names))

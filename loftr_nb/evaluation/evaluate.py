@@ -223,10 +223,12 @@ def _judge(
     indices: Sequence[int],
     protocol: Protocol,
 ) -> list[PairRecord]:
-    if batch.H_0to1 is not None:
+    # A homography of two measured photos; one that a camera drew has its pose.
+    if not bool(batch.T_0to1.isfinite().all()):
         raise ConfigError(
             f"{batch.names0[0]}: a homography relates this pair, it has no "
-            "relative pose to compare with. Evaluate on pairs with depth and pose"
+            "relative pose to compare with. Evaluate on pairs with a pose (in "
+            "training: data.holdout_scenes=0)"
         )
     if len(found) != len(batch):
         raise ConfigError(

@@ -42,6 +42,8 @@ def open_split(
         options["size"] = (config.width, config.height)
     else:
         options["size"] = config.longer_side
+    if config.layout == "photos":
+        options["seed"] = recipe.seed
     if split == "train":
         options["min_overlap"] = config.min_overlap
         options["augment"] = Augment(seed=recipe.seed) if config.augment else None

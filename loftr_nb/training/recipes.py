@@ -24,9 +24,9 @@ class DataConfig:
     """Which pairs a run sees, and at what size.
 
     path: folder that holds the data (``--data`` overrides it).
-    layout: ``scannet`` or ``megadepth``.
+    layout: ``scannet``, ``megadepth``, or ``photos`` (homographies, no depth).
     width, height: network input of the ScanNet layout, pixels.
-    longer_side: network input of the MegaDepth layout, padded to a square.
+    longer_side: network input of MegaDepth and photos, padded to a square.
     scenes: scenes of the full training set, so that a run can be planned
         before its data is on disk.
     pairs_per_scene: pairs drawn of each scene in an epoch.
@@ -40,7 +40,7 @@ class DataConfig:
     """
 
     path: str
-    layout: Literal["scannet", "megadepth"]
+    layout: Literal["scannet", "megadepth", "photos"]
     scenes: int
     pairs_per_scene: int
     min_overlap: float = 0.0
