@@ -27,9 +27,9 @@ import pytest
 
 from loftr_nb.cli.main import main
 from loftr_nb.errors import DataError, LoftrNbError, RunError
-from loftr_nb.setup import extract_plan, extract_write
-from loftr_nb.setup.extract import extract
-from loftr_nb.setup.extract_plan import plan_extraction
+from loftr_nb.setup.extract import extract, plan_extraction
+from loftr_nb.setup.extract import plan as extract_plan
+from loftr_nb.setup.extract import write as extract_write
 
 WORK = ".loftr_nb_extract"
 

@@ -23,10 +23,8 @@ from loftr_nb.cli.main import main
 from loftr_nb.datasets import open_dataset
 from loftr_nb.datasets.linked import PATHS_FILE, image_root
 from loftr_nb.errors import ConfigError, DataError
-from loftr_nb.setup import link as link_module
-from loftr_nb.setup.link import link
-from loftr_nb.setup.link_manifest import MANIFEST
-from loftr_nb.setup.link_undo import unlink
+from loftr_nb.setup.link import MANIFEST, link, unlink
+from loftr_nb.setup.link import run as link_module
 
 
 def state(folder: Path) -> dict[str, str]:

@@ -15,8 +15,13 @@ from collections import Counter
 from pathlib import Path
 
 from ...progress import StatusLine, duration
-from ...setup.extract import ExtractReport, extract
-from ...setup.extract_plan import Plan, gigabytes, plan_extraction
+from ...setup.extract import (
+    ExtractReport,
+    Plan,
+    extract,
+    gigabytes,
+    plan_extraction,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,8 +17,7 @@ import json
 from pathlib import Path
 
 from ...errors import ConfigError
-from ...setup.link import LinkReport, link
-from ...setup.link_undo import UndoReport, unlink
+from ...setup.link import LinkReport, UndoReport, link, unlink
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

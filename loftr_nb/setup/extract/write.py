@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 
-from ..errors import DataError, RunError
-from .extract_entries import Content
-from .extract_names import WORK, is_inside
+from ...errors import DataError, RunError
+from .entries import Content
+from .names import WORK, is_inside
 
 _CHUNK = 1 << 20
 

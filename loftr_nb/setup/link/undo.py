@@ -6,10 +6,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..datasets.layout import Layout
-from ..datasets.linked import PATHS_FILE
-from ..errors import DataError
-from .link_manifest import MANIFEST, Manifest, is_our_link, read_manifest
+from ...datasets.layout import Layout
+from ...datasets.linked import PATHS_FILE
+from ...errors import DataError
+from .manifest import MANIFEST, Manifest, is_our_link, read_manifest
 
 
 @dataclass

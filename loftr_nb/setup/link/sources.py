@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import DataError
-from ..files import require_folder
-from ..recordings.scannet import SCENE_NAME
+from ...errors import DataError
+from ...files import require_folder
+from ...recordings.scannet import SCENE_NAME
 
 V1 = "phoenix/S6/zl548/MegaDepth_v1"
 # Folders of the python export. The published test pairs have poses in their index

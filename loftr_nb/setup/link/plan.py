@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, DataError
-from ..indexing.folder import HEAD
-from .link_sources import (
+from ...errors import ConfigError, DataError
+from ...indexing.folder import HEAD
+from .sources import (
     Source,
     index_links,
     megadepth_images,

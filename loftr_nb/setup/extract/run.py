@@ -17,12 +17,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import DataError
-from .extract_entries import Content, Entry, read_archive
-from .extract_names import parts_of
-from .extract_places import Places
-from .extract_plan import Plan, Progress, check_plan, is_side_file, plan_extraction
-from .extract_write import Workspace, same_content
+from ...errors import DataError
+from .entries import Content, Entry, read_archive
+from .names import parts_of
+from .places import Places
+from .plan import Plan, Progress, check_plan, is_side_file, plan_extraction
+from .write import Workspace, same_content
 
 
 @dataclass

@@ -12,7 +12,7 @@ import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .extract_entries import Entry, shown
+from .entries import Entry, shown
 
 WORK = ".loftr_nb_extract"  # our own folder for what is half-written
 _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.I)

@@ -7,8 +7,8 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 
-from ..errors import DataError
-from ..files import write_whole
+from ...errors import DataError
+from ...files import write_whole
 
 MANIFEST = ".loftr_nb_links.json"
 _VERSION = 1

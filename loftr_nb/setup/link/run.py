@@ -14,13 +14,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..datasets.layout import LAYOUTS, Layout
-from ..datasets.linked import PATHS_FILE, read_paths
-from ..errors import ConfigError, DataError, nearest
-from ..files import write_whole
-from .link_check import LinkCheck, check_links
-from .link_manifest import MANIFEST, Manifest, read_manifest, refused
-from .link_plan import LinkPlan, plan_links
+from ...datasets.layout import LAYOUTS, Layout
+from ...datasets.linked import PATHS_FILE, read_paths
+from ...errors import ConfigError, DataError, nearest
+from ...files import write_whole
+from .check import LinkCheck, check_links
+from .manifest import MANIFEST, Manifest, read_manifest, refused
+from .plan import LinkPlan, plan_links
 
 # What systems say that have no links, or none for this user.
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP)

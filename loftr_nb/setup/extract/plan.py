@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import ConfigError, DataError
-from .extract_entries import Entry, read_archive
-from .extract_names import Names, Refused, parts_of
-from .extract_places import Places, find_places
-from .extract_write import free_bytes
+from ...errors import ConfigError, DataError
+from .entries import Entry, read_archive
+from .names import Names, Refused, parts_of
+from .places import Places, find_places
+from .write import free_bytes
 
 Progress = Callable[[str, int, int, str], None]
 """Called with "reading" or "extracting", bytes done, bytes in all, and a name."""

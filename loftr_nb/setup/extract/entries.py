@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
-from ..errors import DataError, LoftrNbError
-from ..files import require_file
+from ...errors import DataError, LoftrNbError
+from ...files import require_file
 
 Kind = Literal["file", "folder", "symlink", "hardlink", "archive", "other"]
 
