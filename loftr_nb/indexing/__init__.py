@@ -3,7 +3,7 @@
 from ..recordings.scannet import SCENE_NAME
 from .build import build_index
 from .folder import BuiltIndex, find_built
-from .overlap import pair_overlap
+from .overlap import pair_overlap, shared_pixels
 from .report import IndexReport, SceneReport
 from .scannet import build_scannet_index, scene_folders
 
@@ -17,4 +17,5 @@ __all__ = [
     "find_built",
     "pair_overlap",
     "scene_folders",
+    "shared_pixels",
 ]

@@ -16,7 +16,7 @@ import torch
 
 from ..errors import ConfigError, DataError, nearest
 from ..recordings import Recording, find_recording
-from .choose import BINS, check_bins, test_scenes
+from .choose import BINS, check_bins, held_out_scenes
 from .folder import PARTS, IndexFolder, fingerprint
 from .report import IndexReport, SceneReport
 from .scene_job import IndexOptions, Progress, SceneJob
@@ -74,7 +74,7 @@ def build_index(
         raise ConfigError("ScanNet's index files are plain arrays: no pickle is needed")
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     out = _out(recording, out)
-    held = test_scenes([s.name for s in recording.scenes], split)
+    held = held_out_scenes([s.name for s in recording.scenes], split)
     folder = IndexFolder(out, recording.root, style, asdict(options), force)
     folder.drop_others({s.name for s in recording.scenes})
     reports, reused = [], 0
@@ -120,9 +120,9 @@ def _style(recording: Recording, style: str) -> str:
         wants = "depth in .h5 files of the images' size"
     if not fits:
         raise DataError(
-            f"{recording.root} is in {recording.layout}'s layout, and readers of an "
-            f"index in {style}'s style want {wants}. Import it first (`loftr-nb data "
-            "import --help`), then index what that wrote"
+            f"{recording.root} (layout {recording.layout}) does not fit an index in "
+            f"{style}'s style, whose readers want {wants}. Import it first (`loftr-nb "
+            "data import --help`), then index what that wrote"
         )
     return style
 

@@ -106,7 +106,7 @@ def _spread(pairs: np.ndarray, most: int | None, r: np.random.Generator) -> np.n
     return np.sort(np.lexsort((order, turn))[:most])
 
 
-def test_scenes(names: Sequence[str], share: float) -> frozenset[str] | None:
+def held_out_scenes(names: Sequence[str], share: float) -> frozenset[str] | None:
     """Scenes to hold out, whole; None with a single place, whose frames are divided.
 
     Repeated walks through one ScanNet room (``scene0000_00``, ``scene0000_01``)

@@ -20,8 +20,8 @@ from ..errors import ConfigError, DataError
 from ..files import require_file
 from ..recordings import Scene
 
-CELL = 8  # pixels between two depths of a grid, of images of up to 640 pixels
-LONGEST = 80  # cells along the longer side, of larger images
+CELL = 8  # pixels between two depths of a grid, of images of up to 800 pixels
+LONGEST = 100  # cells along the longer side, of larger images
 
 Progress = Callable[[int, int], None]
 
@@ -137,7 +137,7 @@ def _read(scene: Scene, k: int, pose: np.ndarray) -> _Frame | str:
 
 
 def grid_step(width: int, height: int) -> int:
-    """Pixels per cell: 8, more where the grid would be longer than 80 cells."""
+    """Pixels per cell: 8, more where the grid would be longer than 100 cells."""
     return max(1, min(CELL, min(width, height) // 8), -(-max(width, height) // LONGEST))
 
 

@@ -36,34 +36,45 @@ def pair_overlap(
         0.0 when either view has no depth at all.
     """
     T_0to1 = np.asarray(T_0to1, np.float64)
-    forth = _seen(depth0, depth1, K0, K1, T_0to1, step)
-    back = _seen(depth1, depth0, K1, K0, np.linalg.inv(T_0to1), step)
-    return float(forth + back) / 2
+    views = (depth0, depth1, K0, K1), (depth1, depth0, K1, K0)
+    shares = []
+    for view, T in zip(views, (T_0to1, np.linalg.inv(T_0to1)), strict=True):
+        shared, known = shared_pixels(*view, T, step)
+        shares.append(shared.sum() / max(known.sum(), 1))
+    return float(sum(shares)) / 2
 
 
-def _seen(
-    here: np.ndarray,
-    there: np.ndarray,
-    K_here: np.ndarray,
-    K_there: np.ndarray,
-    T: np.ndarray,
-    step: int,
-) -> float:
-    """Share of known grid points of ``here`` that ``there`` shows as well."""
-    y, x = np.mgrid[0 : here.shape[0] : step, 0 : here.shape[1] : step]
-    z = here[y, x]
+def shared_pixels(
+    depth0: np.ndarray,
+    depth1: np.ndarray,
+    K0: np.ndarray,
+    K1: np.ndarray,
+    T_0to1: np.ndarray,
+    step: int = 8,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Which pixels of view 0 view 1 shows too, on every ``step``-th pixel.
+
+    Args: as of :func:`pair_overlap`.
+
+    Returns:
+        (h, w) bool: seen by view 1 as well; (h, w) bool: depth is known. The
+        share of one in the other is the overlap of this direction.
+    """
+    y, x = np.mgrid[0 : depth0.shape[0] : step, 0 : depth0.shape[1] : step]
+    z = depth0[y, x]
     known = np.isfinite(z) & (z > 0)
-    if not known.any():
-        return 0.0
+    shared = np.zeros(known.shape, bool)
     pixels = np.stack([x[known], y[known], np.ones(known.sum())])
-    points = np.linalg.inv(K_here) @ pixels * z[known]
-    points = T[:3, :3] @ points + T[:3, 3:]
-    points = points[:, points[2] > 0]
-    u, v, w = np.asarray(K_there, np.float64) @ points
+    points = np.linalg.inv(K0) @ pixels * z[known]
+    points = T_0to1[:3, :3] @ points + T_0to1[:3, 3:]
+    front = points[2] > 0
+    u, v, w = np.asarray(K1, np.float64) @ points[:, front]
     u, v = np.rint(u / w), np.rint(v / w)
-    height, width = there.shape
+    height, width = depth1.shape
     inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
-    seen = there[v[inside].astype(int), u[inside].astype(int)]
+    seen = depth1[v[inside].astype(int), u[inside].astype(int)]
     # Unknown depth there (0) never agrees: the tolerance is a share of it.
-    agree = np.abs(points[2, inside] - seen) < DEPTH_AGREEMENT * seen
-    return agree.sum() / known.sum()
+    agree = np.abs(points[2, front][inside] - seen) < DEPTH_AGREEMENT * seen
+    at = np.flatnonzero(known)[front][inside][agree]
+    shared.flat[at] = True
+    return shared, known

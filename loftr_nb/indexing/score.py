@@ -10,7 +10,9 @@ Letters: N pairs, B pairs of a batch, F frames, h and w grid cells.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,31 +29,30 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class _Views:
-    """The grids on a device, and what turns cells of one frame into another's."""
+    """Depths on a device, and what turns cells of one frame into another's."""
 
     depth: Tensor  # (F, h, w)
-    K: Tensor  # (F, 3, 3) float64
-    pose: Tensor  # (F, 4, 4) float64
+    K: np.ndarray  # (F, 3, 3) float64, as all below
+    K_inverse: np.ndarray
+    pose: np.ndarray  # (F, 4, 4) world to camera
+    pose_inverse: np.ndarray
 
     @staticmethod
-    def of(grids: Grids, device: torch.device, dtype: torch.dtype) -> _Views:
-        def moved(array: np.ndarray, kind: torch.dtype) -> Tensor:
-            return torch.from_numpy(array).to(device, kind)
+    def of(grids: Grids, device: torch.device | str, dtype: torch.dtype) -> _Views:
+        depth = torch.from_numpy(grids.depth).to(device, dtype)
+        K, pose = grids.K, grids.pose
+        return _Views(depth, K, np.linalg.inv(K), pose, np.linalg.inv(pose))
 
-        # float64 on the CPU: F small matrices, and not every device has it.
-        cpu = torch.device("cpu")
-        pose, K = (torch.from_numpy(a).to(cpu) for a in (grids.pose, grids.K))
-        return _Views(moved(grids.depth, dtype), K, pose)
-
-    def motion(self, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor]:
+    def motion(self, i: np.ndarray, j: np.ndarray) -> tuple[Tensor, Tensor]:
         """(B, 3, 3) and (B, 3): cell (x, y) of depth z goes to z M (x, y, 1) + t.
 
-        In float64, and only then rounded: poses may lie kilometres from zero.
+        In float64, and only then rounded: poses may lie kilometres from zero. In
+        numpy: torch wakes all cores for a handful of small matrices.
         """
-        T = self.pose[j] @ torch.linalg.inv(self.pose[i])
-        M = self.K[j] @ T[:, :3, :3] @ torch.linalg.inv(self.K[i])
+        T = self.pose[j] @ self.pose_inverse[i]
+        M = self.K[j] @ T[:, :3, :3] @ self.K_inverse[i]
         t = (self.K[j] @ T[:, :3, 3:])[..., 0]
-        return M.to(self.depth), t.to(self.depth)
+        return torch.from_numpy(M).to(self.depth), torch.from_numpy(t).to(self.depth)
 
 
 def score_pairs(
@@ -77,20 +78,48 @@ def score_pairs(
         known depth.
     """
     pairs = np.asarray(pairs, np.int64).reshape(-1, 2)
-    device = torch.device(device)
     views = _Views.of(grids, device, dtype)
     known = (views.depth > 0).sum((1, 2)).clamp(min=1)
-    shares = torch.zeros(len(pairs), 2, dtype=torch.float32)
-    size = _batch(views.depth, device)
-    for start in range(0, len(pairs), size):
-        i, j = torch.from_numpy(pairs[start : start + size]).unbind(1)
-        for side, (a, b) in enumerate(((i, j), (j, i))):
+    size = _batch(views.depth)
+    batches = [pairs[start : start + size] for start in range(0, len(pairs), size)]
+
+    def shares(batch: np.ndarray) -> np.ndarray:
+        sides = []
+        for a, b in (batch.T, batch.T[::-1]):
             agree, _, _ = _land(views, a, b)
-            share = agree.sum((1, 2)) / known[a.to(device)]
-            shares[start : start + size, side] = share.cpu()
-        if progress:
-            progress(min(start + size, len(pairs)), len(pairs))
-    return shares.numpy()
+            count = known[torch.from_numpy(a.copy()).to(known.device)]
+            sides.append(agree.sum((1, 2)) / count)
+        return torch.stack(sides, 1).float().cpu().numpy()
+
+    answers = [np.empty((0, 2), np.float32)]
+    with _mapped(views.depth.device) as mapped:
+        for answer in mapped(shares, batches):
+            answers.append(answer)
+            if progress:
+                progress(min((len(answers) - 1) * size, len(pairs)), len(pairs))
+    return np.concatenate(answers)
+
+
+@contextmanager
+def _mapped(device: torch.device) -> Iterator[Callable[..., Iterable[np.ndarray]]]:
+    """A ``map`` that keeps the device busy.
+
+    On a CPU: a batch a core. Left to itself torch cuts each of twenty small steps
+    of a batch into one piece a core and waits for the last piece each time: 2.5
+    times the processor time, and a hundred times where another program has the
+    second core.
+    """
+    if device.type != "cpu":
+        yield map
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    pool = ThreadPoolExecutor(before)
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(before)
 
 
 def central_matches(
@@ -105,15 +134,15 @@ def central_matches(
     none of frame 0's agrees. NaN where there is none at all.
     """
     pairs = np.asarray(pairs, np.int64).reshape(-1, 2)
-    views = _Views.of(grids, torch.device(device), torch.float32)
+    views = _Views.of(grids, device, torch.float32)
     found = np.full((len(pairs), 4), np.nan)
-    size = _batch(views.depth, views.depth.device)
+    size = _batch(views.depth)
     for back in (False, True):
         left = np.flatnonzero(np.isnan(found[:, 0]))
         for start in range(0, len(left), size):
             rows = left[start : start + size]
             ends = pairs[rows, ::-1] if back else pairs[rows]
-            at, some = _middle(views, ends.copy())
+            at, some = _middle(views, ends)
             here, there = (grids.pixels(e, at[:, n : n + 2]) for n, e in
                            zip((0, 2), ends.T, strict=True))  # fmt: skip
             both = np.concatenate([there, here] if back else [here, there], axis=1)
@@ -123,7 +152,7 @@ def central_matches(
 
 def _middle(views: _Views, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(B, 4) cell of frame i nearest the middle of what agrees, and where it lands."""
-    agree, u, v = _land(views, *torch.from_numpy(pairs).unbind(1))
+    agree, u, v = _land(views, *pairs.T)
     h, w = agree.shape[1:]
     x = torch.arange(w, device=u.device, dtype=u.dtype).expand(h, w)
     y = torch.arange(h, device=u.device, dtype=u.dtype)[:, None].expand(h, w)
@@ -137,14 +166,14 @@ def _middle(views: _Views, pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return torch.stack(at, 1).double().cpu().numpy(), some.cpu().numpy()
 
 
-def _land(views: _Views, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _land(views: _Views, i: np.ndarray, j: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     """Where the cells of frames i land in frames j, and which agree there.
 
     Returns:
         (B, h, w) bool, and u and v (B, h, w) in cells of frames j.
     """
     M, t = views.motion(i, j)
-    i, j = i.to(views.depth.device), j.to(views.depth.device)
+    i, j = (torch.from_numpy(n.copy()).to(views.depth.device) for n in (i, j))
     z = views.depth[i]
     B, h, w = z.shape
     x = torch.arange(w, device=z.device, dtype=z.dtype)
@@ -167,6 +196,6 @@ def _land(views: _Views, i: Tensor, j: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return agree, u, v
 
 
-def _batch(depth: Tensor, device: torch.device) -> int:
-    cells = _CELLS_AT_ONCE.get(device.type, _CELLS_AT_ONCE["cuda"])
+def _batch(depth: Tensor) -> int:
+    cells = _CELLS_AT_ONCE.get(depth.device.type, _CELLS_AT_ONCE["cuda"])
     return max(1, cells // max(depth[0].numel() if len(depth) else 1, 1))

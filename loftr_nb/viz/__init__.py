@@ -6,8 +6,10 @@ picked.
 """
 
 from .cells import show_cell_matches, show_supervised
+from .conventions import show_conventions
 from .curves import curves, read_metrics
 from .explore import explore
+from .index import show_index
 from .matches import matches_picture, show_matches
 from .matrices import show_matrix, show_offsets, show_row_on_image, show_supervision
 from .pairs import show_depth, show_grid, show_images, show_pair
@@ -28,9 +30,11 @@ __all__ = [
     "rebuild",
     "save",
     "show_cell_matches",
+    "show_conventions",
     "show_depth",
     "show_grid",
     "show_images",
+    "show_index",
     "show_matches",
     "show_matrix",
     "show_offsets",
