@@ -7,10 +7,8 @@ does: under the right reading, image 1 rebuilt from image 0 lies on image 1.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import cv2
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -19,14 +17,12 @@ from matplotlib.collections import LineCollection
 from ..datasets.images import resize_grey
 from ..geometry import DepthMap, DepthWarp
 from ..recordings import RawPair
+from .places import Matches, shared_places, spread
 from .rebuilt import grey_difference, overlay, rebuild
 from .style import CHOSEN, INK, RIGHT, WRONG, Picture, draw_image
 
 _WIDTH = 320  # pixels of the longer side that is drawn
-_POINTS = 9
 _OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
-
-Matches = tuple[np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -49,17 +45,15 @@ def readings(
     T, turned = pair.T_0to1, np.linalg.inv(pair.T_0to1)
     found = [
         Reading("as given", "depth, pose and K", pair),
-        Reading("pose of the wrong way", "T_1to0 for T_0to1", _with(pair, T=turned)),
+        Reading("pose backwards", "T_1to0 for T_0to1", _with(pair, T=turned)),
         Reading("OpenGL camera axes", "y up, z backwards", _with(pair, T=_gl(T))),
-        Reading("K of a half-size image", "f and c times 0.5", _with(pair, K=0.5)),
-        Reading("K of a twice larger image", "f and c times 2", _with(pair, K=2.0)),
-        Reading("depth in another unit", "10 times too large", _with(pair, unit=10)),
+        Reading("K of half the size", "f and c times 0.5", _with(pair, K=0.5)),
+        Reading("K of twice the size", "f and c times 2", _with(pair, K=2.0)),
+        Reading("unit of depth", "10 times too large", _with(pair, unit=10)),
     ]
     if poses is not None:
         wrong = np.linalg.inv(poses[1]) @ poses[0]
-        inverted = Reading(
-            "pose inverted", "camera to world for w. to c.", _with(pair, T=wrong)
-        )
+        inverted = Reading("pose inverted", "camera to world", _with(pair, T=wrong))
         found[4] = inverted
     return found
 
@@ -88,16 +82,17 @@ def show_conventions(
     "as given": then that is what is wrong with the data.
     """
     if matches is None:
-        matches = _sift(pair.image0, pair.image1)
+        matches = shared_places(pair.image0, pair.image1)
     tried = readings(pair, poses)
     scored = [_score(r.pair, matches) for r in tried]
     best = _best(scored)
     h, w = _shown_size(pair.depth1.shape)
-    picture = Picture(10.0, 2 * (2.35 * h / w + 0.62) + 0.75)
+    picture = Picture(10.0, 2 * (2.35 * h / w + 0.5) + 0.5)
     axes = picture.subplots(2, 4).ravel()
     _draw_views(axes[:2], pair, matches)
     for n, (ax, reading) in enumerate(zip(axes[2:], tried, strict=True)):
-        _draw_reading(ax, reading, scored[n], matches, n == best)
+        mark = ("right" if n == 0 else "fits") if n == best else "wrong"
+        _draw_reading(ax, reading, scored[n], matches, mark)
     return picture.titled(title or _headline(tried, scored, best))
 
 
@@ -124,7 +119,7 @@ def _headline(tried: list[Reading], scored: list[tuple], best: int) -> str:
         return "No reading of depth, pose and K can be told from the others here"
     words = tried[best].name
     if best == 0:
-        return "Only one reading lays the images on each other: depth, pose and K as given"
+        return "Only one reading lays the images together: depth, pose and K as given"
     return f"As given the images do not meet: '{words}' undone brings them together"
 
 
@@ -211,7 +206,7 @@ def _score(pair: RawPair, matches: Matches) -> tuple[float, float]:
 
 
 def _draw_views(axes: np.ndarray, pair: RawPair, matches: Matches) -> None:
-    chosen = _spread(matches[0])
+    chosen = spread(matches[0])
     sides = (
         ("image 0", pair.image0, pair.depth0, matches[0]),
         ("image 1", pair.image1, pair.depth1, matches[1]),
@@ -225,17 +220,18 @@ def _draw_views(axes: np.ndarray, pair: RawPair, matches: Matches) -> None:
 
 
 def _draw_reading(
-    ax: Axes, reading: Reading, score: tuple[float, float], matches: Matches, best: bool
+    ax: Axes, reading: Reading, score: tuple[float, float], matches: Matches, mark: str
 ) -> None:
-    pair, colour = reading.pair, RIGHT if best else WRONG
+    pair, colour = reading.pair, WRONG if mark == "wrong" else RIGHT
     mixed, _ = _overlaid(pair)
     draw_image(ax, mixed)
     h, w = mixed.shape[:2]
-    chosen = _spread(matches[0])
+    chosen = spread(matches[0])
     landed = _on_panel(_landed(pair, matches[0][chosen]), pair.depth1.shape)
     truth = _to_depth(matches[1][chosen], pair.image1, pair.depth1)
     truth = _on_panel(truth, pair.depth1.shape)
-    lines = [pair for pair in zip(truth, landed, strict=True) if np.isfinite(pair).all()]
+    known = np.isfinite(landed).all(1)
+    lines = np.stack([truth, landed], 1)[known]
     ax.add_collection(LineCollection(lines, colors=CHOSEN, linewidths=1.2))
     ax.scatter(*truth.T, s=30, fc="none", ec=CHOSEN, lw=1.6)
     ax.scatter(*landed.T, s=9, c=CHOSEN, lw=0)
@@ -245,7 +241,6 @@ def _draw_reading(
         ax.text(w / 2, h / 2, "nothing lands inside", ha="center", fontsize=9)
     for spine in ax.spines.values():
         spine.set(color=colour, linewidth=3)
-    mark = "right" if best else "wrong"
     _name(ax, f"{mark}: {reading.name}", f"{reading.detail} · {_off(score)}", colour)
 
 
@@ -255,11 +250,11 @@ def _off(score: tuple[float, float]) -> str:
         return f"{pixels:.1f} px off" if pixels < 100 else f"{pixels:.0f} px off"
     if np.isinf(pixels):
         return "behind the camera"
-    return "no answer" if np.isnan(grey) else f"grey differs by {grey:.0%}"
+    return "no answer" if np.isnan(grey) else f"grey {grey:.0%} off"
 
 
 def _name(ax: Axes, name: str, detail: str, colour: str) -> None:
-    ax.set_title(name, fontsize=10, color=colour, weight="bold")
+    ax.set_title(name, fontsize=9.5, color=colour, weight="bold")
     ax.set_xlabel(detail, fontsize=8.5, color=INK)
     ax.set_xticks([])
     ax.set_yticks([])
@@ -269,53 +264,3 @@ def _on_panel(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Pixels of a depth map as pixels of its panel."""
     size = _shown_size(shape)
     return (points + 0.5) * (np.array(size[::-1]) / shape[::-1]) - 0.5
-
-
-def _spread(points: np.ndarray) -> np.ndarray:
-    """Rows of a few points that lie far from one another."""
-    if not len(points):
-        return np.empty(0, np.int64)
-    middle = np.linalg.norm(points - np.median(points, axis=0), axis=1)
-    chosen = [int(middle.argmin())]
-    while len(chosen) < min(_POINTS, len(points)):
-        away = np.linalg.norm(points[:, None] - points[chosen], axis=2).min(1)
-        chosen.append(int(away.argmax()))
-    return np.array(chosen)
-
-
-def _sift(image0: np.ndarray, image1: np.ndarray) -> Matches:
-    """Some places that both images show, from the images alone; perhaps none."""
-    none = np.empty((0, 2)), np.empty((0, 2))
-    sift = cv2.SIFT_create(2000, enable_precise_upscale=True)
-    found = list(_small_keypoints(sift, image0, image1))
-    if any(described is None or len(described) < 2 for _, described in found):
-        return none
-    (at0, one), (at1, two) = found
-    pairs = [
-        (m.queryIdx, m.trainIdx)
-        for m, second in cv2.BFMatcher().knnMatch(one, two, k=2)
-        if m.distance < 0.75 * second.distance
-    ]
-    if len(pairs) < 15:
-        return none
-    i, j = np.array(pairs).T
-    try:
-        _, kept = cv2.findFundamentalMat(
-            at0[i], at1[j], cv2.USAC_MAGSAC, 1.5, 0.9999, 5000
-        )
-    except cv2.error:  # all points in one place
-        return none
-    if kept is None:
-        return none
-    kept = kept.ravel().astype(bool)
-    return at0[i][kept], at1[j][kept]
-
-
-def _small_keypoints(sift, *images: np.ndarray) -> Iterator[tuple]:
-    for image in images:
-        factor = min(1.0, 1024 / max(image.shape))
-        size = tuple(max(1, round(s * factor)) for s in image.shape[::-1])
-        small = (255 * resize_grey(image, size)).round().astype(np.uint8)
-        keypoints, described = sift.detectAndCompute(small, None)
-        at = np.array([k.pt for k in keypoints], np.float64).reshape(-1, 2)
-        yield (at + 0.5) * (np.array(image.shape[::-1]) / size) - 0.5, described

@@ -6,6 +6,7 @@ Pixels are those of the images handed in, (x, y), pixel centres on whole numbers
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from ..datasets.pair import Pair
 from ..geometry import COARSE_STRIDE
+from ..recordings import RawPair
 from .style import (
     CHOSEN,
     HEAT,
@@ -43,17 +45,76 @@ def unpadded(image: Tensor, mask: Tensor) -> Tensor:
 
 
 def show_pair(
-    image0: Pair | Image,
+    image0: Pair | RawPair | Image,
     image1: Image | None = None,
-    titles: tuple[str, str] = ("image 0", "image 1"),
+    titles: tuple[str, str] | None = None,
     title: str | None = None,
+    matches: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Picture:
-    """Two images side by side, from a pair or as two images."""
+    """Two images side by side, from a pair or as two images.
+
+    A :class:`RawPair` has its depth maps below, on one scale in metres.
+
+    matches: (N, 2) and (N, 2) pixels of the stored images of a raw pair that show
+        the same places; they are drawn in the same colour on both.
+    """
+    if isinstance(image0, RawPair):
+        return _show_raw(image0, titles, title, matches)
     if isinstance(image0, Pair):
         pair = image0
         image0 = unpadded(pair.view0.image, pair.view0.mask)
         image1 = unpadded(pair.view1.image, pair.view1.mask)
-    return show_images({titles[0]: image0, titles[1]: image1}, title)
+    names = titles or ("image 0", "image 1")
+    return show_images({names[0]: image0, names[1]: image1}, title)
+
+
+def _show_raw(
+    pair: RawPair,
+    titles: tuple[str, str] | None,
+    title: str | None,
+    matches: tuple[np.ndarray, np.ndarray] | None,
+) -> Picture:
+    images, depths = (pair.image0, pair.image1), (pair.depth0, pair.depth1)
+    titles = titles or (Path(pair.name0).name, Path(pair.name1).name)
+    ratio = max(i.shape[0] / i.shape[1] for i in images)
+    picture = Picture(8.0, 2 * (3.45 * ratio + 0.45) + 0.4)
+    axes = picture.subplots(2, 2)
+    known = np.concatenate([d[::4, ::4][d[::4, ::4] > 0] for d in depths])
+    low, high = np.percentile(known, [1, 99]) if known.size else (0.0, 1.0)
+    for k, (image, depth) in enumerate(zip(images, depths, strict=True)):
+        draw_image(axes[0, k], image)
+        heading(axes[0, k], titles[k], "", "y (pixels)" if k == 0 else "")
+        ax = axes[1, k]
+        ax.set_facecolor("white")
+        hatch(ax, *depth.shape)
+        shown = ax.imshow(np.where(depth > 0, depth, np.nan), HEAT, vmin=low, vmax=high)
+        unknown = f"depth, {(depth <= 0).mean():.0%} unknown (hatched)"
+        heading(ax, unknown, "x (pixels)", "y (pixels)" if k == 0 else "")
+    bar = picture.colorbar(shown, ax=axes[1], shrink=0.85, extend="both")
+    bar.set_label("depth (metres)", fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+    if matches is not None:
+        _draw_places(axes[0], matches)
+    return picture.titled(title)
+
+
+def _draw_places(axes: np.ndarray, matches: tuple[np.ndarray, np.ndarray]) -> None:
+    """The same places on both images, in a colour by where they are in image 0."""
+    rows = np.unique(np.linspace(0, len(matches[0]) - 1, 60).astype(int))
+    rows = rows[rows < len(matches[0])] if len(matches[0]) else rows[:0]
+    x = matches[0][rows, 0]
+    for ax, points in zip(axes, matches, strict=True):
+        at = points[rows]
+        ax.scatter(*at.T, s=14, c=x, cmap="turbo", ec="white", lw=0.5)
+
+
+def hatch(ax: Axes, h: int, w: int) -> None:
+    """Hatching below a map of (h, w) values, seen where a value is unknown."""
+    ax.add_patch(
+        Rectangle(
+            (-0.5, -0.5), w, h, hatch="////", fill=False, ec=UNKNOWN, lw=0, zorder=-1
+        )
+    )
 
 
 def show_images(
@@ -99,11 +160,7 @@ def show_depth(
     small = max(h, w) <= 12
     picture, ax = canvas(ax, 4.2 if small else 6.0, 3.6 if small else 6.0 * h / w)
     ax.set_facecolor("white")
-    ax.add_patch(
-        Rectangle(
-            (-0.5, -0.5), w, h, hatch="////", fill=False, ec=UNKNOWN, lw=0, zorder=-1
-        )
-    )
+    hatch(ax, h, w)
     shown = ax.imshow(np.where(known, values, np.nan), HEAT, interpolation="nearest")
     bar = picture.colorbar(shown, ax=ax, shrink=0.85)
     bar.set_label("depth (metres)", fontsize=9)

@@ -200,7 +200,7 @@ class DatasetSource:
         poses = _dataset_poses(self.dataset, i)
         frames = [
             Frame(
-                replace(view_of(pair, side), scene=scene, pose=poses[side]),
+                replace(view_of(pair, side), scene=scene, pose=poses[side], frame=i),
                 detect(pair.image1 if side else pair.image0),
             )
             for side in (0, 1)
