@@ -62,7 +62,7 @@ def geometry_check(
     if pairs < 1:
         raise ConfigError(f"pairs is {pairs}; the geometry check needs at least 1")
     origin = source_of(source)
-    samples = _choose(
+    samples = choose(
         origin.samples(pairs, np.random.default_rng(seed)), pairs, progress
     )
     return judge(
@@ -75,8 +75,8 @@ def geometry_check(
     )
 
 
-def _choose(
-    attempts: Iterable[Sample | None], pairs: int, progress: Progress | None
+def choose(
+    attempts: Iterable[Sample | None], pairs: int, progress: Progress | None = None
 ) -> list[Sample]:
     """The first so many usable pairs, each once."""
     chosen: dict[tuple[str, str], Sample] = {}
