@@ -63,19 +63,21 @@ def _close_cracks(depth: np.ndarray) -> np.ndarray:
     A pixel far behind both opposite neighbours is a surface that shows through such
     a crack: it becomes unknown, not filled, as it may be a real gap.
     """
-    closed = depth.copy()
-    for before, after in _opposite(depth):
+    for axis in (1, 0):  # in turn: where a row and a column of cracks cross
+        before, after = _opposite(depth, axis)
         surface = (before > 0) & (after > 0)
         surface &= np.abs(before - after) < _SAME_SURFACE * np.minimum(before, after)
         between = (before + after) / 2
-        closed = np.where(surface & (closed == 0), between, closed)
         through = surface & (depth > (1 + 3 * _SAME_SURFACE) * between)
-        closed = np.where(through, np.float32(0), closed)
-    return closed
+        depth = np.where(surface & (depth == 0), between, depth)
+        depth = np.where(through, np.float32(0), depth)
+    return depth
 
 
-def _opposite(depth: np.ndarray):
-    """Left and right neighbours of every pixel, then upper and lower; 0 outside."""
-    padded = np.pad(depth, 1)
-    yield padded[1:-1, :-2], padded[1:-1, 2:]
-    yield padded[:-2, 1:-1], padded[2:, 1:-1]
+def _opposite(depth: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """The neighbours before and after every pixel along an axis; 0 outside."""
+    padded = np.pad(depth, [(1, 1) if a == axis else (0, 0) for a in (0, 1)])
+    count = depth.shape[axis]
+    return np.take(padded, range(count), axis), np.take(
+        padded, range(2, count + 2), axis
+    )
