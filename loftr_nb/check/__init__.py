@@ -1,16 +1,20 @@
 """Check cells and exercises: in words, what is right or wrong."""
 
+from .setup import depth_metres, half_K, relative_pose
 from .supervision import fine_offset, mutual_cells, nearest_cell, warp_pixel
 from .training import focal_positive, right_cells, scaled_plan
 from .verdict import Verdict, judge, same
 
 __all__ = [
     "Verdict",
+    "depth_metres",
     "fine_offset",
     "focal_positive",
+    "half_K",
     "judge",
     "mutual_cells",
     "nearest_cell",
+    "relative_pose",
     "right_cells",
     "same",
     "scaled_plan",
