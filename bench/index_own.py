@@ -53,10 +53,16 @@ def main() -> None:
         "--between", type=int, default=25, help="frames for each of 120"
     )
     parser.add_argument("--processes", type=int, default=2)
+    steps = ("hololens", "fountain", "walk")
+    parser.add_argument("--steps", nargs="+", choices=steps, default=steps)
     args = parser.parse_args()
     scene = find_recording(args.data / "hololens").scenes[0]
-    compare_hololens(scene, args.processes)
-    compare_fountain(args.data / "fountain")
+    if "hololens" in args.steps:
+        compare_hololens(scene, args.processes)
+    if "fountain" in args.steps:
+        compare_fountain(args.data / "fountain")
+    if "walk" not in args.steps:
+        return
     folder = args.work / f"walk{args.between}"
     if not (folder / "scene9001_00" / "done").exists():
         write_walk(scene, folder / "scene9001_00", args.between, args.processes)

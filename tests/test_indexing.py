@@ -405,6 +405,21 @@ def test_the_folder_opens_by_itself(rooms, tmp_path):
         open_dataset(tmp_path / "out", "train")
 
 
+def test_a_single_scene_is_opened_from_its_parent(rooms, tmp_path):
+    report = build_index(rooms / "scene0001_00", tmp_path / "out")
+    opened = open_dataset(report.out, "train", size=(80, 80))
+    assert opened.root == report.root == rooms and opened.scenes == ["scene0001_00"]
+    assert opened[0].view0.name.startswith(str(rooms / "scene0001_00" / "color"))
+
+
+def test_photos_without_depth_are_sent_elsewhere(tmp_path):
+    (tmp_path / "a").mkdir()
+    for n in range(3):
+        cv2.imwrite(str(tmp_path / "a" / f"{n}.jpg"), np.zeros((80, 80), np.uint8))
+    with pytest.raises(DataError, match="without depth and pose.*import folder"):
+        build_index(tmp_path / "a", tmp_path / "out")
+
+
 def test_frames_of_one_scene_are_in_one_part_only(hololens, shared_data, tmp_path):
     report = build_index(shared_data / "hololens", tmp_path / "out")
     frames = []

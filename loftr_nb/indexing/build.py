@@ -75,7 +75,8 @@ def build_index(
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     out = _out(recording, out)
     held = held_out_scenes([s.name for s in recording.scenes], split)
-    folder = IndexFolder(out, recording.root, style, asdict(options), force)
+    root = _root(recording, style)
+    folder = IndexFolder(out, root, style, asdict(options), force)
     folder.drop_others({s.name for s in recording.scenes})
     reports, reused = [], 0
     for scene in recording.scenes:
@@ -84,7 +85,7 @@ def build_index(
         report = folder.finished(scene.name, mark)
         reused += report is not None
         if report is None:
-            job = SceneJob(scene, role, style, recording.root, out, options, device)
+            job = SceneJob(scene, role, style, root, out, options, device)
             report = job.run(workers, progress)
             folder.add(report, mark)
         reports.append(report)
@@ -92,7 +93,7 @@ def build_index(
     lists = _finish(folder, recording, style, reports)
     seconds = time.perf_counter() - began
     return IndexReport(
-        recording.root,
+        root,
         out,
         style,
         options.bins,
@@ -118,6 +119,11 @@ def _style(recording: Recording, style: str) -> str:
         depth = next(s for s in recording.scenes if len(s)).depth_path(0)
         fits = depth is not None and depth.suffix == ".h5"
         wants = "depth in .h5 files of the images' size"
+    if recording.layout == "photos":
+        raise DataError(
+            f"{recording.root} holds photos without depth and pose, and overlap comes "
+            "from those. To train on homographies: `loftr-nb data import folder --help`"
+        )
     if not fits:
         raise DataError(
             f"{recording.root} (layout {recording.layout}) does not fit an index in "
@@ -125,6 +131,12 @@ def _style(recording: Recording, style: str) -> str:
             "data import --help`), then index what that wrote"
         )
     return style
+
+
+def _root(recording: Recording, style: str) -> Path:
+    """What rows of the index start from: of a single ScanNet scene, its parent."""
+    first = next(s for s in recording.scenes if len(s))
+    return first.image_path(0).parents[2] if style == "scannet" else recording.root
 
 
 def _out(recording: Recording, out: Path | str | None) -> Path:

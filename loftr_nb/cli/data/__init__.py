@@ -4,7 +4,7 @@ In the order of use:
   loftr-nb data mini                    render the embedded data into data/mini
   loftr-nb data extract FILE ...        unpack the released archives into data
   loftr-nb data link LAYOUT ...         data/<layout>/{train,test,index} from them
-  loftr-nb data index SCENES --out DIR  pairs of ScanNet scenes without an index
+  loftr-nb data index DIR --out INDEX   pairs of frames without an index, by overlap
   loftr-nb data rewrite INDEX --images DIR --out NEW    MegaDepth without D2-Net
   loftr-nb data convert INDEX --out train.h5            an index of any size at once
 """
