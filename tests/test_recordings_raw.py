@@ -13,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from loftr_nb.errors import DataError
 from loftr_nb.recordings import find_recording
 from loftr_nb.recordings.colmap import scale_intrinsics
+from loftr_nb.recordings.colmap_files import read_depth_map
 from loftr_nb.recordings.tum import interpolate_pose, read_trajectory
 
 
@@ -330,6 +331,9 @@ def test_colmap_agrees_with_its_own_package(tmp_path, kind):
     assert scene.frames == ["a.png", "b.png"]
     assert np.allclose(scene.world_to_camera(0), some_pose(9), atol=1e-9)
     assert np.allclose(scene.K(0), [[60, 0, 32.5], [0, 61, 24.5], [0, 0, 1]])
+    depth = 1 + np.arange(12, dtype=np.float32).reshape(3, 4)
+    pycolmap.DepthMap.from_array(depth, 0.1, 100.0).write(str(tmp_path / "d.bin"))
+    assert np.array_equal(read_depth_map(tmp_path / "d.bin"), depth)
 
 
 # plain photos

@@ -99,12 +99,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Import, and say what was written."""
     status = StatusLine(every=5, on=not args.json)
-    began = time.monotonic()
+    first: list[tuple[float, int]] = []
 
     def progress(done: int, total: int, what: str) -> None:
+        # From the first frame on: what comes before it (frames that are there
+        # already, a calibration) says nothing of the time that is left.
+        if not first:
+            first.append((time.monotonic(), done))
+        began, start = first[0]
+
         def line() -> str:
-            left = (time.monotonic() - began) / done * (total - done)
-            return f"{done:,}/{total:,} {what}, {duration(left)} left"
+            text = f"{done:,}/{total:,} {what}"
+            if done == start:
+                return text
+            left = (time.monotonic() - began) / (done - start) * (total - done)
+            return f"{text}, {duration(left)} left"
 
         status.show(line, force=done == total)
 
