@@ -19,8 +19,9 @@ from ..errors import ConfigError
 from ..recordings import RawPair, Recording
 from .geometry.correspond import LEAST, detect, displacement
 from .geometry.diagnose import diagnose, is_bad, limit_px
+from .geometry.indexed import source_of
 from .geometry.report import Cause, GeometryReport, PairRow
-from .geometry.sources import Frame, moves_enough, pair_up, source_of, view_of
+from .geometry.sources import Frame, moves_enough, pair_up, view_of
 from .geometry.views import (
     Sample,
     depth_disagreement,

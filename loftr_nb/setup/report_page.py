@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import math
+import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,8 @@ from .check.causes import CAUSES
 from .geometry.report import GeometryReport
 
 MARK = "<!-- loftr-nb data report -->"  # how a report knows its own kind
+
+_COLOURS = 160  # of each picture: photographs keep theirs
 
 _STYLE = """
 :root { --blue: #0072B2; --orange: #B34A00; --ink: #222; --line: #ddd; }
@@ -39,6 +42,8 @@ th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid var(-
   vertical-align: top; overflow-wrap: anywhere; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums;
   white-space: nowrap; }
+td:last-child { min-width: 11rem; }
+code { background: #f5f5f5; padding: 0 .2rem; }
 .error { color: var(--orange); font-weight: 600; }
 .warning { color: #7a5a00; font-weight: 600; }
 .small { font-size: .85rem; color: #555; overflow-wrap: anywhere; }
@@ -120,7 +125,7 @@ def _findings(findings: Sequence[Finding]) -> str:
             f'<tr><td class="{f.level}">{f.level}</td>'
             f"<td>{html.escape(cause.title)}</td>"
             f'<td class="n">{f.count:,} of {f.total:,} {html.escape(cause.of)}</td>'
-            f'<td>{html.escape(f.way_out)}<br><span class="small">first: '
+            f'<td>{_code(f.way_out)}<br><span class="small">first: '
             f"{html.escape(f.first)}</span></td></tr>"
         )
     head = '<tr><th></th><th>what</th><th class="n">how many</th><th>way out</th></tr>'
@@ -132,9 +137,7 @@ def _geometry(layout: str, report: GeometryReport) -> str:
     kind = "" if report.ok else " bad"
     parts.append(f'<p class="verdict{kind}">{html.escape(report.verdict)}</p>')
     for cause in report.causes:
-        parts.append(
-            f"<p><b>{html.escape(cause.fault)}</b>: {html.escape(cause.words)}</p>"
-        )
+        parts.append(f"<p><b>{html.escape(cause.fault)}</b>: {_code(cause.words)}</p>")
         if math.isfinite(cause.after_px):
             parts.append(
                 f'<p class="small">On {cause.pairs} pairs: {_px(cause.before_px)} px '
@@ -153,6 +156,11 @@ def _geometry(layout: str, report: GeometryReport) -> str:
             f'<div class="scroll"><table>{_pair_rows(report)}</table></div></details>'
         )
     return "\n".join(parts)
+
+
+def _code(words: str) -> str:
+    """Words as HTML; what stands in backticks is code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(words))
 
 
 def _pair_rows(report: GeometryReport) -> str:
@@ -179,7 +187,7 @@ def _figures(figures: Sequence[Figure]):
         if figure.heading != last:
             yield f"<h2>{html.escape(figure.heading)}</h2>"
             last = figure.heading
-        data = base64.b64encode(png(figure.picture)).decode()
+        data = base64.b64encode(png(figure.picture, _COLOURS)).decode()
         words = html.escape(figure.words, quote=True)
         yield (
             f'<figure><img alt="{words}" src="data:image/png;base64,{data}"></figure>'
@@ -193,21 +201,32 @@ def _notes(notes: Sequence[str]) -> str:
     return f'<h2>Not drawn</h2><ul class="small">{items}</ul>'
 
 
+_IMPORTS = {"sevenscenes", "tum", "colmap"}  # layouts that are imported first
+_RECIPES = {"scannet": "indoor_ds", "megadepth": "outdoor_ds"}
+
+
 def _next(root: Path, check: CheckReport, index: Path | str | None) -> str:
+    """Commands for what comes after this page."""
     data = shlex.quote(str(root))
     given = "" if index is None else f" --index {shlex.quote(str(index))}"
+    layout = check.layouts[0]
     lines = []
-    if not check.ok:
+    if layout in _IMPORTS:
+        lines += ["# bring it into a layout that training reads"]
+        lines += [f"loftr-nb data import {layout} {data} --out data/mine"]
+        lines += ["loftr-nb data check data/mine"]
+        data, layout = "data/mine", "megadepth" if layout == "colmap" else "scannet"
+    elif not check.ok:
+        fix = " --fix" if check.pairs else ""
         lines += ["# once the errors above are dealt with, look again"]
-        if check.pairs:
-            lines += [f"loftr-nb data check {data}{given} --fix"]
-        lines += [f"loftr-nb data check {data}{given}"]
-    if not check.pairs and "photos" in check.layouts:
+        lines += [f"loftr-nb data check {data}{given}{fix}"]
+    if layout == "photos":
         lines += ["# pairs by homographies of the photos"]
-        lines += [f"loftr-nb data import folder {data} --out data/photos"]
+        lines += [f"loftr-nb data import folder {data} --out data/plain"]
     elif not check.pairs:
         lines += ["# score the overlap of frames, and write pairs"]
         lines += [f"loftr-nb data index {data} --out data/index"]
-    else:
-        lines += ["# train on it", f"loftr-nb train mini_ds --data {data}"]
+        data = "data/index"
+    if layout in _RECIPES:
+        lines += ["# train on it", f"loftr-nb train {_RECIPES[layout]} --data {data}"]
     return "\n".join(lines)

@@ -91,9 +91,9 @@ def show_conventions(
     axes = picture.subplots(2, 4).ravel()
     _draw_views(axes[:2], pair, matches)
     for n, (ax, reading) in enumerate(zip(axes[2:], tried, strict=True)):
-        mark = ("right" if n == 0 else "fits") if n == best else "wrong"
+        mark = "wrong" if n != best else _mark(best, scored[n], pair)
         _draw_reading(ax, reading, scored[n], matches, mark)
-    return picture.titled(title or _headline(tried, scored, best))
+    return picture.titled(title or _headline(tried, best, scored, pair))
 
 
 def _with(
@@ -114,10 +114,29 @@ def _gl(T: np.ndarray) -> np.ndarray:
     return _OPENGL @ T @ _OPENGL
 
 
-def _headline(tried: list[Reading], scored: list[tuple], best: int) -> str:
+def _mark(best: int, score: tuple[float, float], pair: RawPair) -> str:
+    """What the best reading is called: it may be the best of a bad lot."""
+    if _far_off(score, pair):
+        return "nearest"
+    return "right" if best == 0 else "fits"
+
+
+def _far_off(score: tuple[float, float], pair: RawPair) -> bool:
+    """Whether points land too far away for the reading to be right.
+
+    5 px at 640x480, as in the geometry check. Without points nobody knows.
+    """
+    return score[0] > max(0.00625 * np.hypot(*pair.depth1.shape), 1.5)
+
+
+def _headline(
+    tried: list[Reading], best: int, scored: list[tuple], pair: RawPair
+) -> str:
     if best < 0:
         return "No reading of depth, pose and K can be told from the others here"
     words = tried[best].name
+    if _far_off(scored[best], pair):
+        return f"None of these readings is right: '{words}' is the nearest"
     if best == 0:
         return "Only one reading lays the images together: depth, pose and K as given"
     return f"As given the images do not meet: '{words}' undone brings them together"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -28,7 +28,7 @@ from .views import Sample, depth_disagreement, median_error
 from .words import AGREES, UNREGISTERED, K_words, unexplained, unit_words, unregistered
 
 PAIRS = 8  # that are looked at
-_POINTS = 250  # of each
+_POINTS = 150  # of each
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class _Tried:
     words: str
     error: float
     rank: int
-    disagreement: float
+    change: Callable[[Sample], Sample | None]
 
 
 def limit_px(sample: Sample) -> float:
@@ -68,27 +68,26 @@ def diagnose(
     ]
     samples = [_thinned(s) for s in chosen]
     before = pooled(samples)
-    allowed = float(np.median([limit_px(s) for s in samples]))
     given = _disagreement(samples)
 
     def cause(fault: str, words: str, after: float) -> Cause:
         return Cause(fault, words, len(samples), before, after)
 
     tried = list(_try_all(samples, view_of, frames_of))
-    if found := _best(tried, before, allowed, given):
+    if found := _best(tried, samples, before, given):
         return [cause(found.fault, found.words, found.error)]
     if given <= AGREES or np.isnan(given):
         registered = fit(samples)
         depth = _typical_depth(samples)
         if (
             registered is not None
-            and registered.error <= min(allowed, 0.7 * before)
+            and registered.error <= min(1.5 * _allowed(samples), 0.7 * before)
             and registered.plausible(depth)
         ):
             return [
                 cause(UNREGISTERED, unregistered(samples, registered), registered.error)
             ]
-    found = _best(list(_try_two(samples)), before, allowed, given)
+    found = _best(list(_try_two(samples)), samples, before, given)
     if found:
         faults = found.fault.split(" + ")
         return [cause(f, found.words, found.error) for f in faults[:1]] + [
@@ -180,29 +179,34 @@ def _try_two(samples: Sequence[Sample]) -> Iterator[_Tried]:
 
 
 def _tried(samples, fault, words, change, rank) -> _Tried:
-    changed = [c for s in samples if (c := change(s)) is not None]
-    return _Tried(fault, words, pooled(samples, change), rank, _disagreement(changed))
+    return _Tried(fault, words, pooled(samples, change), rank, change)
 
 
 def _best(
-    tried: Sequence[_Tried], before: float, allowed: float, given: float
+    tried: Sequence[_Tried], samples: Sequence[Sample], before: float, given: float
 ) -> _Tried | None:
     """The simplest of those that explain the errors about as well as the best one.
 
     A change that spoils an agreement of the depth maps among themselves is no
     explanation: the images can be brought nearer by a wrong K, too.
     """
+    enough = min(_allowed(samples), 0.4 * before)
     spoils = max(0.01, 1.3 * given) if np.isfinite(given) else np.inf
     good = [
         t
         for t in tried
-        if t.error <= min(allowed, 0.4 * before) and not t.disagreement > spoils
+        if t.error <= enough
+        and not _disagreement([c for s in samples if (c := t.change(s))]) > spoils
     ]
     if not good:
         return None
     least = min(t.error for t in good)
     near = [t for t in good if t.error <= 1.3 * least + 0.2]
     return min(near, key=lambda t: (t.rank, t.error))
+
+
+def _allowed(samples: Sequence[Sample]) -> float:
+    return float(np.median([limit_px(s) for s in samples]))
 
 
 def _disagreement(samples: Sequence[Sample]) -> float:

@@ -1,4 +1,4 @@
-"""Where pairs to judge come from: a recording, or a dataset with its index.
+"""Pairs of a recording to judge.
 
 Which pairs are taken is decided by the images: enough correspondences, and enough
 motion between them. Depth and pose may be what is wrong, so overlap computed
@@ -9,23 +9,19 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
-from ...datasets import MegaDepth, PosedPairs
 from ...errors import DataError
-from ...files import read_image_grey, read_pose_txt
 from ...recordings import RawPair, Recording, Scene
 from .correspond import LEAST, Keypoints, correspond, detect, displacement, rescale
 from .views import Sample, View, make_view
 
 _NEAR, _FAR = 0.05, 0.15  # of the diagonal: how far points should move, drawn between
 _LEAST_MOTION = 0.02  # of the diagonal: below, the pair says little
-_TRIES = 4  # starts for each pair that is asked for
+TRIES = 4  # starts for each pair that is asked for
 _HELD = 64  # frames kept in memory
-_MISSING = 2000  # pairs looked at in an index of which most files are not there
 
 
 @dataclass(frozen=True)
@@ -53,6 +49,7 @@ class RecordingSource:
         self.recording = recording
         self.unusable: list[str] = []
         self._frames: OrderedDict[tuple[str, int], Frame | None] = OrderedDict()
+        self._views: OrderedDict[tuple[str, int], View | None] = OrderedDict()
         self._pairs: dict[tuple[str, int, int], Sample | None] = {}
 
     def frame(self, scene: Scene, k: int) -> Frame | None:
@@ -99,20 +96,33 @@ class RecordingSource:
 
     def view(self, scene: str, k: int) -> View | None:
         """Frame k's depth, K and pose, for the question whose image it is."""
-        found = self.recording.scene(scene)
-        if not 0 <= k < len(found):
+        key = scene, k
+        if key not in self._views:
+            self._views[key] = self._view(self.recording.scene(scene), k)
+            while len(self._views) > _HELD:
+                self._views.popitem(last=False)
+        return self._views[key]
+
+    def _view(self, scene: Scene, k: int) -> View | None:
+        """Without the image, which takes longest."""
+        if not 0 <= k < len(scene):
             return None
-        frame = self.frame(found, k)
-        return None if frame is None else frame.view
+        if held := self._frames.get((scene.name, k)):
+            return held.view
+        try:
+            depth, K, pose = scene.depth(k), scene.K(k), scene.world_to_camera(k)
+        except DataError:
+            return None
+        return make_view(depth, depth, K, scene.frames[k], pose, scene.name, k)
 
     def frames_of(self, scene: str) -> int:
         """How many frames the scene has."""
         return len(self.recording.scene(scene))
 
     def samples(self, count: int, rng: np.random.Generator) -> Iterator[Sample | None]:
-        """Up to ``_TRIES * count`` attempts, scene by scene; None where one failed."""
+        """Up to ``TRIES * count`` attempts, scene by scene; None where one failed."""
         scenes = [s for s in self.recording.scenes if len(s) > 1]
-        for n in range(_TRIES * count if scenes else 0):
+        for n in range(TRIES * count if scenes else 0):
             if n % len(scenes) == 0:
                 order = rng.permutation(len(scenes))
             scene = scenes[order[n % len(scenes)]]
@@ -167,96 +177,11 @@ class RecordingSource:
         return best
 
 
-class DatasetSource:
-    """Pairs of a dataset that has an index."""
-
-    def __init__(self, dataset: PosedPairs) -> None:
-        self.dataset = dataset
-        self.unusable: list[str] = []
-
-    def samples(self, count: int, rng: np.random.Generator) -> Iterator[Sample | None]:
-        """Up to ``_TRIES * count`` attempts, scene by scene; None where one failed.
-
-        Pairs without files cost little and do not count, up to ``_MISSING``.
-        """
-        tried = 0
-        for i in _by_scene(self.dataset.scene_of, _MISSING, rng):
-            before = len(self.unusable)
-            sample = self._sample(int(i))
-            if len(self.unusable) > before:
-                continue
-            tried += 1
-            yield sample
-            if tried >= _TRIES * count:
-                return
-
-    def _sample(self, i: int) -> Sample | None:
-        try:
-            pair = raw_from_dataset(self.dataset, i)
-        except DataError as error:
-            self.unusable.append(str(error))
-            return None
-        scene = self.dataset.scenes[self.dataset.scene_of[i]]
-        poses = _dataset_poses(self.dataset, i)
-        frames = [
-            Frame(
-                replace(view_of(pair, side), scene=scene, pose=poses[side], frame=i),
-                detect(pair.image1 if side else pair.image0),
-            )
-            for side in (0, 1)
-        ]
-        return pair_up(*frames, pair.T_0to1)
-
-
 def view_of(pair: RawPair, side: int) -> View:
     """View 0 or 1 of a pair as it is stored."""
     if side:
         return make_view(pair.image1, pair.depth1, pair.K1, pair.name1)
     return make_view(pair.image0, pair.depth0, pair.K0, pair.name0)
-
-
-def raw_from_dataset(dataset: PosedPairs, i: int) -> RawPair:
-    """Pair i of a dataset before resizing and padding.
-
-    Raises:
-        DataError: a file of the pair is unusable; the message names it.
-    """
-    pair = dataset[i]
-    depth0, depth1 = dataset.full_depth(i)
-    return RawPair(
-        image0=read_image_grey(Path(pair.view0.name)),
-        image1=read_image_grey(Path(pair.view1.name)),
-        depth0=depth0,
-        depth1=depth1,
-        K0=pair.view0.K.numpy().astype(np.float64),
-        K1=pair.view1.K.numpy().astype(np.float64),
-        T_0to1=dataset.relative_pose(i),
-        name0=pair.view0.name,
-        name1=pair.view1.name,
-    )
-
-
-def source_of(source: Recording | PosedPairs) -> RecordingSource | DatasetSource:
-    """What yields samples of a recording or of a dataset."""
-    if isinstance(source, Recording):
-        return RecordingSource(source)
-    return DatasetSource(source)
-
-
-def _dataset_poses(
-    dataset: PosedPairs, i: int
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """World-to-camera poses of both views, where the dataset has them."""
-    if isinstance(dataset, MegaDepth):
-        table = dataset.table
-        pose = table.frames.pose
-        return pose[table.frame0[i]], pose[table.frame1[i]]
-    # ScanNet's pose files lie beside the images.
-    found = []
-    for path in dataset.image_paths(i):
-        pose = path.parent.parent / "pose" / f"{path.stem}.txt"
-        found.append(np.linalg.inv(read_pose_txt(pose)) if pose.is_file() else None)
-    return found[0], found[1]
 
 
 def _motion(sample: Sample) -> float:
@@ -283,17 +208,3 @@ def _apart(pose0: np.ndarray, pose1: np.ndarray) -> float:
     turn = np.linalg.norm(pose0[:3, :3] - pose1[:3, :3])
     size = np.linalg.norm(pose0[:3, 3]) + np.linalg.norm(pose1[:3, 3]) + 1e-12
     return float(turn + np.linalg.norm(pose0[:3, 3] - pose1[:3, 3]) / size)
-
-
-def _by_scene(scene: np.ndarray, count: int, rng: np.random.Generator) -> Iterator[int]:
-    """Up to ``count`` rows of pairs, taking the scenes in turn."""
-    names = rng.permutation(np.unique(scene))[:count]
-    turns = [iter(rng.permutation(np.flatnonzero(scene == n))[:count]) for n in names]
-    while turns and count > 0:
-        for rows in list(turns):
-            row = next(rows, None)
-            if row is None:
-                turns.remove(rows)
-            elif count > 0:
-                count -= 1
-                yield int(row)
