@@ -34,9 +34,9 @@ resizes 1296x968 to 640x480 anyway, which takes a third of the disk.
 """
 _SEVEN = """7-Scenes, with depth registered to the colour camera.
 
-ROOT is a sequence, a scene of sequences, or a folder of scenes. The rotation between
-the two cameras is fitted to the recording and taken where it is better on pairs held
-out of the fit; --no-fit takes the documented one.
+ROOT is a sequence, a scene of sequences, or a folder of scenes. The rig is the
+documented one; --fit turns it to fit the recording, where that is better on pairs
+held out of the fit.
   loftr-nb data import sevenscenes 7scenes/chess --out data/mine
 """
 _TUM = """Sequences of the TUM RGB-D benchmark.
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     seven = _kind(kinds, "sevenscenes", _SEVEN, _import_sevenscenes)
     seven.add_argument("--scene", help="sceneXXXX_YY, for a single sequence")
-    seven.add_argument("--no-fit", action="store_true", help="the documented rig as is")
+    seven.add_argument("--fit", action="store_true", help="fit the rotation of the rig")
     seven.add_argument(
         "--color-focal", type=float, metavar="PX", help="of the colour camera (525)"
     )
@@ -186,7 +186,7 @@ def _import_sevenscenes(args: argparse.Namespace, progress: Callable):
         T[:3, 3] = args.offset
         rig = dataclasses.replace(rig, T_depth_to_colour=T)
     with_rig = _common(importer, args, progress)
-    return with_rig(scene=args.scene, rig=rig, fit=not args.no_fit)
+    return with_rig(scene=args.scene, rig=rig, fit=args.fit)
 
 
 def _import_tum(args: argparse.Namespace, progress: Callable):

@@ -2,9 +2,12 @@
 
 Published depth belongs to the depth camera (f = 585), colour to another (f = 525)
 2.5 cm beside it: taken as one camera, correspondences are off by 5 to 20 pixels. No
-calibration is published with the data. What people use, and where the fit starts
-from, is another Kinect's: the LIRIS laboratory's, measured with a chequerboard
-(projet.liris.cnrs.fr/voir/activities-dataset/kinect-calibration.html).
+calibration is published with the data. What people use is another Kinect's: the
+LIRIS laboratory's, measured with a chequerboard
+(projet.liris.cnrs.fr/voir/activities-dataset/kinect-calibration.html). On 24 frames
+of red kitchen it takes the error from 5.3 to 2.0 px between frames 10 apart, from
+9.3 to 3.3 px at 20 and from 21 to 5.3 px at 40. Fitting the rotation to these frames
+gave 2.3, 3.4 and 5.6 px: what is left is in the poses, so the fit is an option.
 """
 
 from __future__ import annotations
@@ -99,7 +102,7 @@ def import_sevenscenes(
     every: int = 1,
     scene: str | None = None,
     rig: Rig | None = None,
-    fit: bool = True,
+    fit: bool = False,
     progress: Progress | None = None,
     dry_run: bool = False,
 ) -> ImportReport:
@@ -116,7 +119,7 @@ def import_sevenscenes(
         rig: the two cameras; None takes :func:`documented_rig`.
         fit: fit the rotation between the two cameras to the recording first
             (:func:`calibrate`); it is taken only where it is better on pairs held
-            out of the fit.
+            out of the fit. For recordings of another device than 7-Scenes' own.
 
     Raises:
         DataError: no such recording, no usable frame, ``out`` holds something else,
