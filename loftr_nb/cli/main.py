@@ -11,7 +11,7 @@ from ..errors import LoftrNbError, nearest
 from . import doctor
 
 try:
-    from . import data, evaluate, match, plan, train
+    from . import data, evaluate, match, plan, slurm, train
 except ImportError as error:  # a broken package: say which, and how to mend it
     raise SystemExit(doctor.instead(error)) from None
 
@@ -20,6 +20,7 @@ COMMANDS = {
     "eval": evaluate,
     "match": match,
     "plan": plan,
+    "slurm": slurm,
     "data": data,
     "doctor": doctor,
 }
