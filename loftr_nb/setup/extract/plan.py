@@ -109,8 +109,9 @@ def check_plan(plan: Plan, overwrite: bool = False) -> None:
     if plan.refused:
         first = "; ".join(str(r) for r in plan.refused[:5])
         more = f"; and {len(plan.refused) - 5} more" if len(plan.refused) > 5 else ""
+        are = "entry is" if len(plan.refused) == 1 else "entries are"
         raise DataError(
-            f"nothing was extracted, {len(plan.refused)} entries are refused: {first}"
+            f"nothing was extracted, {len(plan.refused)} {are} refused: {first}"
             f"{more}. An archive from the source named in data/README.md has no such "
             "entries: download it again from there"
         )
