@@ -191,7 +191,7 @@ def _best(
     explanation: the images can be brought nearer by a wrong K, too.
     """
     enough = min(_allowed(samples), 0.4 * before)
-    spoils = max(0.01, 1.3 * given) if np.isfinite(given) else np.inf
+    spoils = 0.002 + 1.3 * given if np.isfinite(given) else np.inf
     good = [
         t
         for t in tried

@@ -17,7 +17,7 @@ from .views import Sample
 
 _POINTS = 150  # of each pair and direction
 _STEPS = np.array([0.02] + 3 * [0.01] + 3 * [0.01])  # log focal, metres, radians
-_ROUNDS = 12
+_ROUNDS = 8
 _CLIP = 60.0  # pixels: what lands further off says no more than that
 
 
@@ -95,38 +95,39 @@ def _descend(differences: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """Parameters (7,) that make differences (N, 2) small, starting from none.
 
     Gauss and Newton's steps, damped, with weights that fall with the error. Slopes
-    are taken over steps that move points by pixels: depth is read at the nearest
-    pixel, and over the tiny steps of a usual derivative nothing changes.
+    are taken over steps that move points by pixels, then by less: depth is read at
+    the nearest pixel, and over the tiny steps of a usual derivative nothing changes.
     """
-    x, damping = np.zeros(len(_STEPS)), 1e-2
-    here = differences(x)
-    for _ in range(_ROUNDS):
-        sides = [
-            (differences(x + step), differences(x - step)) for step in np.diag(_STEPS)
-        ]
-        slopes = np.stack([(a - b) / 2 for a, b in sides], 2)  # per step, (N, 2, 7)
-        off = np.linalg.norm(here, axis=1)
-        used = np.isfinite(off) & np.isfinite(slopes).all((1, 2)) & (off < _CLIP)
-        if used.sum() < 20:
-            return x
-        weight = 1 / (1 + (off[used] / max(1.5, 1.5 * np.median(off[used]))) ** 2)
-        J, r = slopes[used].reshape(-1, len(x)), here[used].ravel()
-        w = np.repeat(weight, 2)
-        A, g = (J * w[:, None]).T @ J, (J * w[:, None]).T @ r
-        for _ in range(5):
-            way = np.linalg.solve(A + damping * np.diag(np.diag(A) + 1e-9), -g)
-            there = differences(x + way * _STEPS)
-            if _cost(there) < _cost(here):
-                damping = max(damping / 10, 1e-4)
+    x = np.zeros(len(_STEPS))
+    for share in (1.0, 0.3, 0.1):
+        for _ in range(_ROUNDS):
+            closer = _one_step(differences, x, share * _STEPS)
+            if closer is None:
                 break
-            damping *= 10
-        else:
-            return x
-        small = np.abs(way).max() < 0.02
-        x, here = x + way * _STEPS, there
-        if small:
-            return x
+            x = closer
     return x
+
+
+def _one_step(
+    differences: Callable[[np.ndarray], np.ndarray], x: np.ndarray, steps: np.ndarray
+) -> np.ndarray | None:
+    """Better parameters, or None where no step helps."""
+    here = differences(x)
+    sides = [(differences(x + step), differences(x - step)) for step in np.diag(steps)]
+    slopes = np.stack([(a - b) / 2 for a, b in sides], 2)  # per step, (N, 2, 7)
+    off = np.linalg.norm(here, axis=1)
+    used = np.isfinite(off) & np.isfinite(slopes).all((1, 2)) & (off < _CLIP)
+    if used.sum() < 20:
+        return None
+    weight = 1 / (1 + (off[used] / max(0.5, 1.5 * np.median(off[used]))) ** 2)
+    J, r, w = slopes[used].reshape(-1, len(x)), here[used].ravel(), np.repeat(weight, 2)
+    A, g = (J * w[:, None]).T @ J, (J * w[:, None]).T @ r
+    for damping in (1e-3, 1e-1, 10.0):
+        way = np.linalg.solve(A + damping * np.diag(np.diag(A) + 1e-9), -g)
+        there = differences(x + way * steps)
+        if _cost(there) < 0.999 * _cost(here):
+            return x + way * steps
+    return None
 
 
 def _cost(differences: np.ndarray) -> float:
