@@ -539,7 +539,10 @@ def test_a_stopped_run_goes_on_where_it_was(rooms, tmp_path):
         open_dataset(tmp_path / "out", "train")
     first = tmp_path / "out" / "train" / "scene0000_00.npz"
     before = first.stat().st_mtime_ns
+    half = first.parent / ".scene0001_00.npz.k3j2"  # as a killed process leaves it
+    half.write_bytes(b"PK")
     report = build_index(rooms, tmp_path / "out")
+    assert not half.exists()
     assert report.reused == 1 and first.stat().st_mtime_ns == before
     build_index(rooms, tmp_path / "at_once")
     assert contents(tmp_path / "out") == contents(tmp_path / "at_once")

@@ -227,6 +227,10 @@ class IndexFolder:
                 write()
             else:
                 (self.out / name).unlink(missing_ok=True)
+        # A process that was killed could not take away the file it was writing.
+        for part in PARTS:
+            for half in (self.out / part).glob(".*.npz.*"):
+                half.unlink(missing_ok=True)
         self._mark(True)
 
     def _state(self, scene: str) -> Path:
