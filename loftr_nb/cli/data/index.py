@@ -100,7 +100,7 @@ def run(args: argparse.Namespace) -> None:
         # Drawing loads matplotlib, which costs more than a small index.
         from ...viz import save, show_index
 
-        save(show_index(report.out), args.histogram)
+        save(show_index(report.out, report.bins), args.histogram)
     if args.json:
         print(json.dumps(report.to_dict(), indent=1))
         return
