@@ -196,10 +196,10 @@ def _draw_sample(
             f"{picture.get_suptitle()}"
         )
         found.append(Drawn("Conventions", picture, words))
-    found.append(warped_points(pair, sample, f"{scene.name}: {names}"))
     if first:
         picture = show_pair(pair, title=f"{scene.name}: images and depth as stored")
         found.append(Drawn("As stored", picture, f"{names} with their depth maps"))
+    found.append(warped_points(pair, sample, f"{scene.name}: {names}"))
 
 
 def warped_points(pair: RawPair, sample: Sample, name: str) -> Drawn:
