@@ -1,5 +1,6 @@
 """Check cells and exercises: in words, what is right or wrong."""
 
+from .own_images import balanced_rows, homography_cell, shifted_overlap
 from .setup import depth_metres, half_K, relative_pose
 from .supervision import fine_offset, mutual_cells, nearest_cell, warp_pixel
 from .training import focal_positive, right_cells, scaled_plan
@@ -7,10 +8,12 @@ from .verdict import Verdict, judge, same
 
 __all__ = [
     "Verdict",
+    "balanced_rows",
     "depth_metres",
     "fine_offset",
     "focal_positive",
     "half_K",
+    "homography_cell",
     "judge",
     "mutual_cells",
     "nearest_cell",
@@ -18,5 +21,6 @@ __all__ = [
     "right_cells",
     "same",
     "scaled_plan",
+    "shifted_overlap",
     "warp_pixel",
 ]
