@@ -17,9 +17,11 @@ from loftr_nb.datasets import MegaDepth, ScanNet, load_scannet_pairs
 from loftr_nb.datasets.flat import open_flat
 from loftr_nb.datasets.flat_writer import FlatWriter
 from loftr_nb.errors import ConfigError, DataError
-from loftr_nb.setup import check_data
+from loftr_nb.setup import GeometryReport, check_data
+from loftr_nb.setup.check import run
 from loftr_nb.setup.check import run as run_module
 from loftr_nb.setup.check.causes import CAUSES, FRAME_FAULTS
+from loftr_nb.setup.geometry.report import PairRow
 
 SIZE = (64, 48)
 K = np.array([[60.0, 0, 31.5], [0, 60, 23.5], [0, 0, 1]])
@@ -202,6 +204,23 @@ def test_depth_in_another_unit(tmp_path, factor):
         cv2.imwrite(str(path), depth)
     fault = found(check(tmp_path), "depth_unit")
     assert fault.count == 1 and SCENES[1] in fault.first
+
+
+def test_a_unit_is_forgiven_only_where_pairs_were_judged(tmp_path, monkeypatch):
+    """Depth and poses of a scene may share another unit; its own pairs must say so."""
+    write_scenes(tmp_path)
+    for path in (tmp_path / SCENES[1] / "depth").glob("*.png"):
+        cv2.imwrite(str(path), np.full(SIZE[::-1], 60000, np.uint16))
+
+    def judged(*scenes):
+        rows = tuple(PairRow(s, "a", "b", 50, 0.5, 2.0, 40.0, 9.0) for s in scenes)
+        answer = GeometryReport("here", rows, (), 4, 0.0)
+        assert answer.ok
+        monkeypatch.setattr(run, "geometry_check", lambda *_, **__: answer)
+        return found(check(tmp_path, geometry=True), "depth_unit").level
+
+    assert judged(SCENES[0]) == "error"
+    assert judged(*SCENES) == "warning"
 
 
 def test_frames_without_pose_and_strays_of_a_bare_recording(tmp_path):

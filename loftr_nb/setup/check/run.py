@@ -203,8 +203,10 @@ class _Check:
         recording = Recording(opened.layout, opened.root, usable)
         report = geometry_check(recording, pairs=pairs, progress=self.progress)
         self.geometries[opened.layout] = report
-        if report.ok and report.judged:
-            # Depth and pose in one unit fit each other whatever the unit is.
+        fitting = {r.scene for r in report.rows if r.median_px <= r.limit_px}
+        if report.ok and fitting >= {s.name for s in usable}:
+            # Depth and pose in one unit fit each other whatever the unit is. A
+            # scene that no pair was judged of has shown nothing.
             self.tally.lower("depth_unit")
 
     def report(self, layouts: tuple[str, ...]) -> CheckReport:
