@@ -142,7 +142,11 @@ def errors_with(sample: Sample, r: Registration) -> np.ndarray:
 
 
 def _pooled(samples: Sequence[Sample], r: Registration) -> float:
-    medians = [np.nanmedian(errors_with(s, r)) for s in samples]
+    medians = []
+    for s in samples:
+        off = errors_with(s, r)
+        off = off[np.isfinite(off)]
+        medians.append(np.median(off) if off.size else np.inf)
     return float(np.median(medians))
 
 
