@@ -74,7 +74,8 @@ def fit(samples: Sequence[Sample]) -> Registration | None:
 
         def unpack(x: np.ndarray, given: bool = depth_is_given) -> Registration:
             # K_depth = given, K_colour = given * e^x; or the other way round.
-            f, d = (np.exp(x[0]), 1.0) if given else (np.exp(-x[0]), np.exp(x[0]))
+            log = np.clip(x[0], -1, 1)  # beyond e, no two cameras of a device
+            f, d = (np.exp(log), 1.0) if given else (np.exp(-log), np.exp(log))
             return Registration(float(f), float(d), x[1:4], x[4:7], np.nan)
 
         def differences(x: np.ndarray, unpack=unpack) -> np.ndarray:
@@ -133,7 +134,9 @@ def _one_step(
 def _cost(differences: np.ndarray) -> float:
     off = np.linalg.norm(differences, axis=1)
     off = off[np.isfinite(off)]
-    return float(np.minimum(off, _CLIP).mean()) if off.size else np.inf
+    if 2 * off.size < len(differences):  # pushing points out of sight is no gain
+        return np.inf
+    return float(np.minimum(off, _CLIP).mean())
 
 
 def errors_with(sample: Sample, r: Registration) -> np.ndarray:
