@@ -11,7 +11,12 @@ from collections.abc import Iterable
 
 
 class LoftrNbError(Exception):
-    """Base of every error that the package raises on purpose."""
+    """Base of every error that the package raises on purpose.
+
+    exit_status: what the command line ends with.
+    """
+
+    exit_status = 2
 
 
 class DataError(LoftrNbError):

@@ -15,8 +15,8 @@ import torch
 from kornia.feature.loftr import loftr as kornia_loftr
 
 from loftr_nb.errors import CheckpointError, ConfigError
+from loftr_nb.files.checkpoints import atomic_save
 from loftr_nb.model import LoFTR, LoFTRConfig
-from loftr_nb.model.weights import atomic_save
 
 TINY = LoFTRConfig(
     initial_dim=8,

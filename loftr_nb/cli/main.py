@@ -86,13 +86,14 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status (2 for an error of the user's)."""
+    """Run one command; returns its exit status (2 for an error of the user's,
+    75 for a training that was asked to stop and is saved)."""
     args = parse(argv)
     try:
         return args.run(args) or 0
     except LoftrNbError as error:
         print(f"loftr-nb {args.command}: {error}", file=sys.stderr)
-        return 2
+        return error.exit_status
     except KeyboardInterrupt:
         print("\nstopped", file=sys.stderr)
         return 130

@@ -8,9 +8,7 @@ table of published names or the caller must.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, ConfigError, nearest
+from ..files.checkpoints import atomic_save, reason
 from .config import CHOICES, READING_FIELDS, LoFTRConfig
 
 if TYPE_CHECKING:
@@ -40,46 +39,6 @@ PUBLISHED_FILES = {
     "loftr_indoor_ds_new.ckpt": "fixed",
 }
 PUBLISHED_NAMES = {"outdoor": "released", "indoor": "released", "indoor_new": "fixed"}
-
-
-def atomic_save(payload: object, path: str | os.PathLike[str]) -> None:
-    """``torch.save`` that leaves the old file or the new one, never half of one.
-
-    The payload goes to a temporary file beside ``path``, reaches the disk, and
-    then takes the name.
-
-    Raises:
-        CheckpointError: the disk is full or the folder cannot be written to. What
-            ``path`` held before is untouched.
-    """
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as file:
-            torch.save(payload, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except (OSError, RuntimeError) as error:
-        kept = "; the previous file is untouched" if path.exists() else ""
-        raise CheckpointError(
-            f"{path} could not be written: {_reason(error)}{kept}. Free space on its "
-            "disk, or write to another folder"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):  # the folder itself may not exist
-            partial.unlink(missing_ok=True)
-
-
-def _reason(error: BaseException) -> str:
-    # torch wraps what the disk said in an error of its own.
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno is not None:
-            full = " (the disk is full)" if cause.errno == errno.ENOSPC else ""
-            return f"{os.strerror(cause.errno)}{full}"
-        cause = cause.__cause__ or cause.__context__
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def pack(model: LoFTR) -> dict[str, Any]:
@@ -192,7 +151,7 @@ def pretrained(name: str) -> LoFTR:
         urls = [urls] if isinstance(urls, str) else urls
         raise CheckpointError(
             f"the published weights {name!r} could not be fetched "
-            f"({type(error).__name__}: {_reason(error)}). Download "
+            f"({type(error).__name__}: {reason(error)}). Download "
             f"{' or '.join(urls)} by hand, then LoFTR.load(FILE, "
             f"position={position!r})"
         ) from error

@@ -17,6 +17,7 @@ from .recipes import (
 from .run import train
 from .run_folder import RunFolder
 from .schedule import Schedule
+from .signals import Stopped
 from .trainer import Trainer
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Recipe",
     "RunFolder",
     "Schedule",
+    "Stopped",
     "Trainer",
     "differences",
     "draw_matches",

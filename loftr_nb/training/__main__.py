@@ -8,6 +8,7 @@ import sys
 
 from ..errors import LoftrNbError
 from .command import add_arguments, run
+from .signals import Stopped
 
 
 def main() -> int:
@@ -16,9 +17,14 @@ def main() -> int:
     add_arguments(parser)
     try:
         return run(parser.parse_intermixed_args()) or 0
+    except Stopped as stopped:
+        # All processes stop after the same step: one of them says so.
+        if os.environ.get("RANK", "0") == "0":
+            print(f"loftr_nb.training: {stopped}", file=sys.stderr)
+        return stopped.exit_status
     except LoftrNbError as error:
         print(f"loftr_nb.training: {error}", file=sys.stderr)
-        return 2
+        return error.exit_status
 
 
 if __name__ == "__main__":

@@ -35,6 +35,21 @@ class Process:
         dist.all_gather_object(values, value)
         return values
 
+    def rng_state(self) -> list[dict[str, torch.Tensor]]:
+        """Random state of every process, in order of rank."""
+        own = {"cpu": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            own["cuda"] = torch.cuda.get_rng_state(self.device)
+        return self.gather(own)
+
+    def set_rng_state(self, states: list[dict[str, torch.Tensor]]) -> None:
+        """Take up this process's own; one that was not there keeps its seed."""
+        if self.rank >= len(states):
+            return
+        torch.set_rng_state(states[self.rank]["cpu"])
+        if self.device.type == "cuda" and "cuda" in states[self.rank]:
+            torch.cuda.set_rng_state(states[self.rank]["cuda"], self.device)
+
     def wait(self) -> None:
         """Return when every process has come here."""
         if self.world > 1:

@@ -138,6 +138,8 @@ class TrainingPairs:
             pin_memory=self.process.device.type == "cuda",
             prefetch_factor=4 if workers else None,
             worker_init_fn=_one_thread,
+            # Of its own: the global one must not move when an epoch is entered.
+            generator=torch.Generator().manual_seed(self.recipe.seed),
         )
 
     def seeds(self, step: int) -> list[int]:

@@ -82,6 +82,20 @@ class Meter:
         self.pairs += pairs
         self.waited += waited
 
+    def pause(self, seconds: float) -> None:
+        """Leave out that many seconds, spent on something else than steps."""
+        self.began += seconds
+
+    def state(self) -> dict[str, Any]:
+        """Sums so far, for a checkpoint; times are this process's own."""
+        return {"sums": dict(self.sums), "steps": self.steps}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on summing where a checkpoint was written."""
+        self.reset()
+        self.sums = dict(state.get("sums", {}))
+        self.steps = state.get("steps", 0)
+
     def means(self) -> dict[str, float]:
         """Average of each value, pairs per second and share of time waiting."""
         seconds = max(time.perf_counter() - self.began, 1e-9)

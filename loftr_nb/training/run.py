@@ -53,12 +53,15 @@ def train(
         on all processes but the first.
 
     Raises:
+        Stopped: a signal asked for it; the run is saved and can be resumed.
         LoftrNbError: data, recipe, folder or checkpoint do not fit together.
     """
     recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
     out = Path(out) if out is not None else Path("runs") / recipe.name
     recipe, out, steps = _quick(recipe, out, steps)
     folder = RunFolder(out)
+    # torchrun --max-restarts starts all processes anew after one has died.
+    resume = resume or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
     process = start(device)
     status = status or status_line(on=process.is_main)
     try:
@@ -71,7 +74,10 @@ def train(
         status.say(trainer.plan.text())
         seconds = trainer.run(validation(trainer))
         status.say(f"trained in {duration(seconds)}, evaluating")
+        trainer.heartbeat.beat("evaluating", step=trainer.step, eta_s=None)
+        trainer.share_buffers()
         summary = finish(trainer, seconds)
+        trainer.heartbeat.beat("finished")
         # All leave together, and nothing holds the group when it is closed: a
         # process that goes while another one still draws, or a wrapper that
         # outlives the group, can end in an abort of the communication threads.

@@ -2,7 +2,8 @@
 
 config.json     the recipe and where the data was
 metrics.jsonl   a row every few steps and each validation
-checkpoints/    last.pt to go on from, best.pt by validation
+progress.json   where the run is right now, written every few seconds
+checkpoints/    last.pt and previous.pt to go on from; best.pt and best/ by validation
 weights.pt      the trained weights, for LoFTR.load
 figures/        curves.png, matches.png
 summary.json    the scores; it exists only when the run is complete
@@ -43,6 +44,10 @@ class RunFolder:
     @property
     def best(self) -> Path:
         return self.path / "checkpoints" / "best.pt"
+
+    @property
+    def progress(self) -> Path:
+        return self.path / "progress.json"
 
     @property
     def weights(self) -> Path:

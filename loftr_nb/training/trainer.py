@@ -10,8 +10,10 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import torch
+import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -21,13 +23,15 @@ from ..evaluation import Scores
 from ..losses import StepOutput, TrainingStep
 from ..model import LoFTR
 from ..progress import StatusLine, duration
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import keep_best, load_last, save_checkpoint
 from .distributed import Process
+from .heartbeat import Heartbeat
 from .loaders import TrainingPairs
 from .log import Meter, Metrics, peak_memory_mb
 from .plan import make_plan
 from .recipes import Recipe
 from .run_folder import RunFolder
+from .signals import Stopped, StopRequest
 
 Validate = Callable[[LoFTR, int], Scores]
 
@@ -76,12 +80,14 @@ class Trainer:
         torch.set_flush_denormal(True)
         self.model = LoFTR(recipe.model).to(process.device)
         self.step, self.best, self.seconds = 0, math.nan, 0.0
+        self.meter = Meter()
         self._build()
-        if resume and self.folder.last.exists():
+        if resume:
             self._restore()
         # Only now: a folder that cannot be resumed keeps its metrics.
         if process.is_main:
             self.metrics = Metrics(self.folder.metrics, keep_until=self.step)
+        self.heartbeat = Heartbeat(self.folder.progress, on=process.is_main)
 
     def _build(self) -> None:
         device = self.process.device
@@ -100,7 +106,11 @@ class Trainer:
         )
 
     def _restore(self) -> None:
-        state = load_checkpoint(self.folder.last)
+        state, damaged = load_last(self.folder.last.parent)
+        if state is None:
+            return
+        if damaged:
+            self.status.say(damaged)
         if state.recipe != self.recipe:
             raise CheckpointError(
                 f"{self.folder.last} was written by another recipe than the "
@@ -108,7 +118,8 @@ class Trainer:
             )
         self.model.load_state_dict(state.weights)
         self.optimizer.load_state_dict(state.optimizer)
-        torch.set_rng_state(state.rng)
+        self.process.set_rng_state(state.rng)
+        self.meter.restore(state.meter)
         self.step, self.best = state.step, state.best_auc10
         self.seconds = state.seconds
         self.status.say(f"going on from step {self.step:,} of {self.total:,}")
@@ -121,11 +132,15 @@ class Trainer:
                 says, on every process; returns the scores of held-out pairs.
 
         Raises:
+            Stopped: SIGTERM, SIGINT or SIGUSR1 asked for it; the run is saved.
             RunError: a loss is not finite (the pairs are named), or a
                 checkpoint could not be written.
         """
+        with StopRequest(self.process) as request:
+            return self._run(validate, request)
+
+    def _run(self, validate: Validate | None, request: StopRequest) -> float:
         began, before, first = time.perf_counter(), self.seconds, self.step
-        meter = Meter()
         batches = self.pairs.batches(self.step, self.plan.steps_per_epoch)
         while self.step < self.total:
             waited = time.perf_counter()
@@ -133,21 +148,30 @@ class Trainer:
             waited = time.perf_counter() - waited
             values = self._one_step(batch)
             self.step += 1
-            meter.add(values, len(batch) * self.process.world, waited)
+            self.meter.add(values, len(batch) * self.process.world, waited)
             here = time.perf_counter() - began
             self.seconds = before + here
             left = here / (self.step - first) * (self.total - self.step)
-            self.status.show(lambda: self._line(meter, left))  # noqa: B023
+            self._show(left)
             if self._due(self.recipe.log.metrics_every):
-                self._record(meter)
-                meter.reset()
+                self._record()
+                self.meter.reset()
             every = self.recipe.log.validate_every
             if validate and every and self._due(every) and self.step < self.total:
                 self._validate(validate)
-                meter.reset()
-            if self._due(self.recipe.log.checkpoint_every):
+            signal = request.heard()
+            if self._due(self.recipe.log.checkpoint_every) or signal:
                 self.save()
+            if signal and self.step < self.total:
+                self._leave(signal)
         return self.seconds
+
+    def _leave(self, signal: str) -> NoReturn:
+        self.heartbeat.beat("stopped", step=self.step, eta_s=None)
+        raise Stopped(
+            f"{signal}: step {self.step:,} of {self.total:,} is finished and saved in "
+            f"{self.folder.path}. The same command with --resume goes on from it"
+        )
 
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.total
@@ -186,8 +210,8 @@ class Trainer:
             "high ends the same way. With precision=bf16 try fp32"
         )
 
-    def _record(self, meter: Meter) -> None:
-        means = meter.means()
+    def _record(self) -> None:
+        means = self.meter.means()
         if self.process.is_main:
             self.metrics.add(
                 "train",
@@ -197,8 +221,27 @@ class Trainer:
                 **means,
             )
 
-    def _line(self, meter: Meter, left: float) -> str:
-        m = meter.means()
+    def _show(self, left: float) -> None:
+        """The status line, and the file for whoever watches from outside."""
+        if not self.process.is_main:
+            return
+        self.status.show(lambda: self._line(left))
+        m = self.meter.means()
+        self.heartbeat.beat(
+            "training",
+            step=self.step,
+            total=self.total,
+            epoch=self.step / self.plan.steps_per_epoch,
+            loss=m["loss"],
+            lr=m["lr"],
+            pairs_per_s=m["pairs_per_s"],
+            data_wait=m["data_wait"],
+            memory=peak_memory_mb(self.process.device),
+            eta_s=left,
+        )
+
+    def _line(self, left: float) -> str:
+        m = self.meter.means()
         return (
             f"step {self.step:,}/{self.total:,}  loss {m['loss']:.3f}  "
             f"right cells {m['coarse_accuracy']:.0%}  lr {m['lr']:.2e}  "
@@ -208,33 +251,46 @@ class Trainer:
         )
 
     def _validate(self, validate: Validate) -> None:
+        self.heartbeat.beat("validating")
         self.model.eval()
+        self.share_buffers()
+        began = time.perf_counter()
         scores = validate(self.model, self.step)
-        better = not scores.auc10 <= self.best
-        if better:
+        self.meter.pause(time.perf_counter() - began)
+        if not scores.auc10 <= self.best:
             self.best = scores.auc10
+        self.save()
         if not self.process.is_main:
             return
+        keep_best(self.folder.last, scores.auc10, self.step)
         self.metrics.add("validation", self.step, **scores.summary())
         self.status.say(
             f"step {self.step:,}: AUC@5/10/20 on {scores.pairs} held-out pairs "
             f"{scores.auc5:.1f} / {scores.auc10:.1f} / {scores.auc20:.1f}"
         )
-        if better:
-            self._save(self.folder.best)
+
+    def share_buffers(self) -> None:
+        """Give every process the main one's batch-norm statistics.
+
+        Without synchronised batch norm each has its own between two steps, and
+        would score its share of the pairs with another model.
+        """
+        if self.process.world > 1:
+            for buffer in self.model.buffers():
+                dist.broadcast(buffer, 0)
 
     def save(self) -> None:
-        """Write the last checkpoint, on the main process."""
+        """Write the last checkpoint: all processes call it, the main one writes."""
+        rng = self.process.rng_state()
         if self.process.is_main:
-            self._save(self.folder.last)
-
-    def _save(self, path: Path) -> None:
-        save_checkpoint(
-            path,
-            self.recipe,
-            self.step,
-            self.model,
-            self.optimizer,
-            self.best,
-            self.seconds,
-        )
+            save_checkpoint(
+                self.folder.last,
+                self.recipe,
+                self.step,
+                self.model,
+                self.optimizer,
+                rng,
+                self.meter.state(),
+                self.best,
+                self.seconds,
+            )
