@@ -4,9 +4,12 @@ In the order of use:
   loftr-nb data mini                    render the embedded data into data/mini
   loftr-nb data extract FILE ...        unpack the released archives into data
   loftr-nb data link LAYOUT ...         data/<layout>/{train,test,index} from them
+  loftr-nb data import KIND SOURCE ...  .sens, 7-Scenes, TUM, COLMAP, plain photos
+  loftr-nb data check DIR               files, poses, K, and whether they fit
   loftr-nb data index DIR --out INDEX   pairs of frames without an index, by overlap
   loftr-nb data rewrite INDEX --images DIR --out NEW    MegaDepth without D2-Net
   loftr-nb data convert INDEX --out train.h5            an index of any size at once
+  loftr-nb data report DIR --out page.html              all of it on one page
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from ...progress import StatusLine, duration
 _SENS = """A scan of ScanNet, one .sens file, as its Python exporter writes it.
 
 Colour keeps its JPEG bytes unless --color-size asks for another size: training
-resizes 1296x968 to 640x480 anyway, which takes a third of the disk.
+resizes 1296x968 to 640x480 anyway, and the smaller files save disk.
   loftr-nb data import scannet-sens scene0707_00.sens --every 10 --out data/mine
 """
 _SEVEN = """7-Scenes, with depth registered to the colour camera.
