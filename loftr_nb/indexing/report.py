@@ -95,7 +95,7 @@ class IndexReport:
         share = compared / max(possible, 1)
         lines = [
             f"{len(self.scenes)} scene(s), {frames:,} frames: {compared:,} of "
-            f"{possible:,} pairs scored ({share:.3g} of all)",
+            f"{possible:,} pairs scored ({share:.0%} of all)",
             *_rows(self),
             *_leftovers(self),
             f"{self.out}: {self.pairs:,} pairs in {self.style}'s style",
