@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from loftr_nb.synthetic import MiniOptions, make_mini
+
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared" / "data"
 
@@ -17,6 +19,23 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip("real data (hololens, fountain, megadepth_pair) is not here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few rendered frames in both layouts, in a folder that a shell would split."""
+    options = MiniOptions(
+        train_scenes=2,
+        test_scenes=1,
+        train_frames=5,
+        test_frames=8,
+        size=(96, 72),
+        megadepth_train=1,
+        megadepth_test=1,
+        megadepth_images=4,
+    )
+    out = tmp_path_factory.mktemp("d") / "my mini"
+    return make_mini(out, seed=3, options=options, workers=1)
 
 
 @pytest.fixture(autouse=True)

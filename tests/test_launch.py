@@ -20,7 +20,6 @@ from loftr_nb.launch import Run, attach, launch, logs
 from loftr_nb.launch import record as records
 from loftr_nb.launch.command import make_order, shell_line
 from loftr_nb.launch.snapshot import take
-from loftr_nb.synthetic import MiniOptions, make_mini
 from loftr_nb.training import get_recipe, override
 from loftr_nb.training.run import QUICK
 from loftr_nb.viz import read_metrics
@@ -47,20 +46,8 @@ ENDLESS = 100_000  # steps of a run that a test ends
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few rendered frames, in a folder whose name a shell would split."""
-    options = MiniOptions(
-        train_scenes=2,
-        test_scenes=1,
-        train_frames=5,
-        test_frames=8,
-        size=(96, 72),
-        megadepth_train=1,
-        megadepth_test=1,
-        megadepth_images=4,
-    )
-    out = tmp_path_factory.mktemp("d") / "my mini"
-    return make_mini(out, seed=3, options=options, workers=1)
+def data(tiny_mini: Path) -> Path:
+    return tiny_mini
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from test_training import SMALL, trainer, weights
 
 from loftr_nb.errors import CheckpointError
 from loftr_nb.model import LoFTR
-from loftr_nb.synthetic import MiniOptions, make_mini
 from loftr_nb.training import RunFolder, load_checkpoint
 from loftr_nb.training.checkpoint import KEEP_BEST, keep_best, load_last
 from loftr_nb.viz import read_metrics
@@ -29,20 +28,8 @@ CHANGES = ["log.checkpoint_every=4", "log.metrics_every=3", "evaluation.max_pair
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    options = MiniOptions(
-        train_scenes=2,
-        test_scenes=1,
-        train_frames=5,
-        test_frames=8,
-        size=(96, 72),
-        megadepth_train=1,
-        megadepth_test=1,
-        megadepth_images=3,
-    )
-    return make_mini(
-        tmp_path_factory.mktemp("d") / "mini", seed=3, options=options, workers=1
-    )
+def data(tiny_mini: Path) -> Path:
+    return tiny_mini
 
 
 def command(data: Path, out: Path, processes: int = 1) -> list[str]:

@@ -18,7 +18,6 @@ from loftr_nb.cli.main import main
 from loftr_nb.errors import CheckpointError, ConfigError, RunError
 from loftr_nb.model import LoFTR
 from loftr_nb.progress import StatusLine
-from loftr_nb.synthetic import MiniOptions, make_mini
 from loftr_nb.training import (
     RunFolder,
     Trainer,
@@ -52,20 +51,8 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few rendered frames in both layouts."""
-    options = MiniOptions(
-        train_scenes=2,
-        test_scenes=1,
-        train_frames=5,
-        test_frames=8,
-        size=(96, 72),
-        megadepth_train=1,
-        megadepth_test=1,
-        megadepth_images=4,
-    )
-    out = tmp_path_factory.mktemp("d") / "mini"
-    return make_mini(out, seed=3, options=options, workers=1)
+def data(tiny_mini: Path) -> Path:
+    return tiny_mini
 
 
 def small_recipe(*changes: str):
