@@ -203,3 +203,4 @@ def test_the_best_five_and_the_last_are_kept(data: Path, tmp_path: Path) -> None
     best = run.folder.best
     assert best.samefile(best.parent / "best" / kept[-1])
     assert isinstance(LoFTR.load(best), LoFTR)
+    assert not list(best.parent.rglob(".*"))

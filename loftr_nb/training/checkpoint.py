@@ -126,6 +126,8 @@ def _link(source: Path, target: Path) -> None:
     except OSError:  # a file system without hard links
         part.write_bytes(source.read_bytes())
     os.replace(part, target)
+    # Renaming one link of a file over another link of it leaves both.
+    part.unlink(missing_ok=True)
 
 
 def load_last(folder: Path) -> tuple[Checkpoint | None, str | None]:
