@@ -168,9 +168,12 @@ def run_cell(page, number: int) -> None:
     cell = page.locator(".jp-Notebook .jp-CodeCell").nth(number)
     taken = cell.locator(".jp-InputPrompt", has_text=re.compile(r"\[(\*|\d+)\]"))
     for _ in range(20):
-        cell.locator(".cm-content").click()
-        page.keyboard.press("Control+Enter")
         try:
+            # Lab asks for patience in a dialog, and takes clicks there only.
+            for button in page.locator(".jp-Dialog button.jp-mod-accept").all():
+                button.click(timeout=5_000)
+            cell.locator(".cm-content").click(timeout=10_000)
+            page.keyboard.press("Control+Enter")
             taken.wait_for(timeout=5_000)
             return
         except playwright.TimeoutError:
