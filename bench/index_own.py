@@ -29,7 +29,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from loftr_nb.datasets.paths import MegaDepthPaths
 from loftr_nb.datasets.scene_info import load_megadepth_scene
 from loftr_nb.files import read_depth_h5
 from loftr_nb.indexing import IndexReport, build_index, pair_overlap
@@ -37,6 +36,7 @@ from loftr_nb.indexing.candidates import find_candidates
 from loftr_nb.indexing.grids import read_grids
 from loftr_nb.indexing.score import score_pairs
 from loftr_nb.recordings import Scene, find_recording
+from loftr_nb.recordings.megadepth_paths import MegaDepthPaths
 
 ROOT = Path(__file__).resolve().parent.parent
 AGREE = 0.15

@@ -45,7 +45,7 @@ LAYOUTS: tuple[Layout, ...] = ("scannet", "megadepth")
 # Where an index may lie below an index folder: (text list, folder of its npz
 # files), or a folder or a file alone. The first that exists is taken: flat files,
 # names of the released archives, then those of the embedded data.
-_PLACES: dict[tuple[str, str], tuple[tuple[str | None, str], ...]] = {
+PLACES: dict[tuple[str, str], tuple[tuple[str | None, str], ...]] = {
     ("scannet", "train"): (
         (None, "train.h5"),
         ("scene_data/train_list/scannet_all.txt", "scene_data/train"),
@@ -216,7 +216,7 @@ def _linked(folder: Path, split: Split, layout: Layout | None) -> Found:
 
 
 def _index_files(index: Path, split: Split, layout: Layout) -> tuple[Path, ...]:
-    for listed, place in _PLACES[layout, split]:
+    for listed, place in PLACES[layout, split]:
         if listed is None:
             path = index / place
             if path.is_file() or (path.is_dir() and any(path.glob("*.npz"))):
@@ -291,7 +291,7 @@ def _nothing_found(data: Path, wanted: tuple[Layout, ...]) -> str:
 
 def _no_index(index: Path, split: Split, layout: Layout | None) -> str:
     names = LAYOUTS if layout is None else (layout,)
-    places = [p for name in names for p in _PLACES[name, split]]
+    places = [p for name in names for p in PLACES[name, split]]
     looked = ", ".join(dict.fromkeys(listed or place for listed, place in places))
     held = ", ".join(sorted(p.name for p in index.iterdir())[:8])
     return (

@@ -14,11 +14,11 @@ import numpy as np
 from ..errors import ConfigError, DataError
 from ..files import read_depth_h5, read_image_grey
 from ..geometry import relative_pose
+from ..recordings.megadepth_paths import MegaDepthPaths
 from .augment import Augment
 from .base import DepthUse, PosedPairs, check_divisible
 from .images import fit_longer_side, make_view
 from .pair import View
-from .paths import MegaDepthPaths
 from .scene_info import load_megadepth_scenes
 
 

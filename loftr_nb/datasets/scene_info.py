@@ -27,7 +27,7 @@ from .index import find_index_files
 from .table import FlatNames, FrameTable, PairTable, gather
 
 _PER_FRAME = ("image_paths", "depth_paths", "intrinsics", "poses")
-_KEYS = (*_PER_FRAME, "pair_infos", "pairs", "overlaps", "overlap_matrix")
+KEYS = (*_PER_FRAME, "pair_infos", "pairs", "overlaps", "overlap_matrix")
 
 
 def load_megadepth_scenes(
@@ -54,12 +54,12 @@ def load_megadepth_scene(path: Path) -> PairTable:
     """Read one MegaDepth index file. See :func:`load_megadepth_scenes`."""
     if is_flat(path):
         return load_flat(path, "megadepth").load()
-    data = safe_load(path, _KEYS)
+    data = safe_load(path, KEYS)
     for key in ("image_paths", "intrinsics", "poses"):
         if key not in data:
             raise DataError(
                 f"{path} has no '{key}'; it has {sorted(data) or 'none of the keys'} "
-                f"of a MegaDepth scene ({', '.join(_KEYS)})"
+                f"of a MegaDepth scene ({', '.join(KEYS)})"
             )
     frames = [data.get(k) for k in _PER_FRAME]
     if frames[1] is None:

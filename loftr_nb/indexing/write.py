@@ -96,7 +96,7 @@ def write_megadepth(
     ]
     if as_pickle:
         write_whole(
-            path, lambda file: file.write(_pickled({**columns, "pair_infos": rows}))
+            path, lambda file: file.write(pickled({**columns, "pair_infos": rows}))
         )
         return
     infos = np.empty(len(rows), object)
@@ -104,7 +104,7 @@ def write_megadepth(
     save_npz(path, **columns, pair_infos=infos)
 
 
-def _pickled(info: dict[str, object]) -> bytes:
+def pickled(info: dict[str, object]) -> bytes:
     """A pickle that numpy 1 reads too.
 
     numpy 2 has moved the function that rebuilds an array, and the old place still

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..datasets import load_megadepth_scene
-from ..datasets.paths import MegaDepthPaths
 from ..datasets.table import FlatNames, PairTable
 from ..errors import DataError
 from ..files import safe_load
+from ..recordings.megadepth_paths import MegaDepthPaths
 
 _COLUMNS = ("image_paths", "depth_paths", "intrinsics", "poses")
 

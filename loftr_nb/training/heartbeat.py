@@ -13,9 +13,10 @@ from typing import Any
 class Heartbeat:
     """Rewrites one small file every few seconds, whole each time.
 
-    Its fields: state (training, validating, evaluating, stopped, finished or
-    failed), step, total, epoch, loss, lr, pairs_per_s, data_wait (share, 0 to 1),
-    memory (MiB), eta_s, pid, time (seconds since 1970). Unknown ones are null.
+    Its fields: state (training, validating, evaluating, stopped or finished; a run
+    that failed leaves its last one), step, total, epoch, loss, lr, pairs_per_s,
+    data_wait (share, 0 to 1), memory (MiB), eta_s, pid, time (seconds since
+    1970). Unknown ones are null.
 
     every: seconds between two writes of the same state. on: False writes nothing.
     """

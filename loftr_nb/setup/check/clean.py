@@ -11,7 +11,7 @@ import numpy as np
 from ...datasets.flat_writer import FlatWriter
 from ...datasets.table import PairTable
 from ...files import safe_load, save_npz, write_whole
-from ...indexing.write import _pickled
+from ...indexing.write import pickled
 from .rows import Codes, FlatIndex, IndexFile, MegaDepthFile, Rows
 
 
@@ -35,7 +35,7 @@ def cleaned_file(file: IndexFile, codes: Codes, new: Path) -> None:
     if is_archive:
         save_npz(new, **{key: _array(value) for key, value in data.items()})
     else:
-        write_whole(new, lambda out: out.write(_pickled(data)))
+        write_whole(new, lambda out: out.write(pickled(data)))
 
 
 def _keep(file: IndexFile, codes: Codes) -> np.ndarray:

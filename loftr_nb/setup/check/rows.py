@@ -17,7 +17,7 @@ import numpy as np
 from ...datasets.flat import FlatTable, open_flat
 from ...datasets.flat_file import is_flat
 from ...datasets.index import load_scannet_pairs
-from ...datasets.scene_info import _KEYS as MEGADEPTH_KEYS
+from ...datasets.scene_info import KEYS as MEGADEPTH_KEYS
 from ...errors import DataError
 from ...files import safe_load
 from ...recordings.megadepth import COLUMNS, used_slots

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from ...datasets.flat_file import flat_layout, is_flat
 from ...datasets.index import find_index_files
-from ...datasets.layout import _PLACES as PLACES
-from ...datasets.layout import LAYOUTS, find_layout
+from ...datasets.layout import LAYOUTS, PLACES, find_layout
 from ...errors import ConfigError, DataError, LoftrNbError, nearest
 from ...files import require_folder, safe_load
 from ...indexing.folder import BuiltIndex, find_built

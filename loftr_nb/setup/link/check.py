@@ -11,9 +11,9 @@ import numpy as np
 from ...datasets.layout import Found, Layout, find_layout
 from ...datasets.linked import image_root
 from ...datasets.megadepth import MegaDepth
-from ...datasets.paths import MegaDepthPaths
 from ...datasets.scannet import ScanNet
 from ...errors import DataError
+from ...recordings.megadepth_paths import MegaDepthPaths
 
 _FILES = 6  # index files of the sample, spread over all of them
 _ROWS = 40  # pairs of each
