@@ -1,19 +1,12 @@
 """From a recipe to a trained, evaluated model: plans, the trainer, run folders."""
 
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from .config import DataConfig, LogConfig, OptimConfig, Recipe
 from .finish import draw_matches, evaluate_shared, finish, print_summary, validation
 from .overfit import overfit
 from .overrides import differences, field_names, override
 from .plan import Plan, make_plan
-from .recipes import (
-    RECIPES,
-    DataConfig,
-    LogConfig,
-    OptimConfig,
-    Recipe,
-    get_recipe,
-    recipe_to_dict,
-)
+from .recipes import RECIPES, get_recipe, recipe_to_dict
 from .run import train
 from .run_folder import RunFolder
 from .schedule import Schedule

@@ -23,8 +23,9 @@ import torch
 from ..errors import CheckpointError
 from ..files.checkpoints import atomic_save
 from ..model import LoFTR
+from .config import Recipe
 from .overrides import from_dict
-from .recipes import Recipe, recipe_to_dict
+from .recipes import recipe_to_dict
 
 FORMAT = "loftr_nb.checkpoint"
 KEEP_BEST = 5

@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 
 from ..progress import StatusLine
+from .config import Recipe
 from .finish import print_summary
 from .overrides import override
-from .recipes import Recipe, get_recipe
+from .recipes import get_recipe
 from .run import train
 
 

@@ -26,9 +26,9 @@ from ..evaluation import (
 )
 from ..model import LoFTR
 from ..viz import curves, matches_picture, save
+from .config import Recipe
 from .distributed import Process
 from .loaders import open_split
-from .recipes import Recipe
 from .run_folder import RunFolder
 from .trainer import Trainer, Validate
 

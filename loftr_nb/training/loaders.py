@@ -21,8 +21,8 @@ from ..datasets import (
     open_dataset,
 )
 from ..errors import DataError
+from .config import Recipe
 from .distributed import Process
-from .recipes import Recipe
 
 
 def open_split(

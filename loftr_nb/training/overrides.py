@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from ..errors import ConfigError, nearest
-from .recipes import Recipe, recipe_to_dict
+from .config import Recipe
+from .recipes import recipe_to_dict
 
 
 def override(recipe: Recipe, changes: Sequence[str]) -> Recipe:

@@ -11,7 +11,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from ..errors import ConfigError
-from .recipes import Recipe
+from .config import Recipe
 from .schedule import Schedule
 
 

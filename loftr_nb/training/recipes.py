@@ -10,103 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import ConfigError, nearest
 from ..evaluation import Protocol
 from ..losses import LossConfig
 from ..model import LoFTRConfig
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Which pairs a run sees, and at what size.
-
-    path: folder that holds the data (``--data`` overrides it).
-    layout: ``scannet``, ``megadepth``, or ``photos`` (homographies, no depth).
-    width, height: network input of the ScanNet layout, pixels.
-    longer_side: network input of MegaDepth and photos, padded to a square.
-    scenes: scenes of the full training set, so that a run can be planned
-        before its data is on disk.
-    pairs_per_scene: pairs drawn of each scene in an epoch.
-    min_overlap: pairs below this score are left out of training.
-    holdout_scenes: training scenes kept out of training, to choose between
-        checkpoints and settings. 0 validates on the test pairs, as the released
-        code does: then the best of many scores is no longer a test score.
-    augment: change brightness, contrast, blur and noise of training images. The
-        released recipes do not.
-    workers: loader processes per training process.
-    """
-
-    path: str
-    layout: Literal["scannet", "megadepth", "photos"]
-    scenes: int
-    pairs_per_scene: int
-    min_overlap: float = 0.0
-    width: int = 640
-    height: int = 480
-    longer_side: int = 640
-    holdout_scenes: int = 0
-    augment: bool = False
-    workers: int = 4
-
-
-@dataclass(frozen=True)
-class OptimConfig:
-    """AdamW, its schedule, and the batch both are defined on.
-
-    lr and warmup_steps hold at ``canonical_batch`` pairs a step. A run with
-    another global batch scales the rate linearly and the warm-up inversely
-    (:mod:`loftr_nb.training.plan`).
-
-    batch: pairs per process and step.
-    warmup_start: the rate's first value, as a share of the full rate.
-    milestones: epochs after which the rate is halved.
-    clip: largest gradient norm.
-    """
-
-    lr: float
-    warmup_steps: int
-    milestones: tuple[int, ...]
-    warmup_start: float = 0.0
-    canonical_batch: int = 64
-    batch: int = 1
-    epochs: int = 30
-    decay: float = 0.5
-    weight_decay: float = 0.1
-    clip: float = 0.5
-
-
-@dataclass(frozen=True)
-class LogConfig:
-    """How often a run speaks, saves and is tried on held-out pairs.
-
-    metrics_every: steps between rows of ``metrics.jsonl``.
-    checkpoint_every: steps between checkpoints (one is always written last).
-    validate_every: steps between validations, 0 for none before the end.
-    validate_pairs: held-out pairs of a validation on the way.
-    """
-
-    metrics_every: int = 10
-    checkpoint_every: int = 500
-    validate_every: int = 0
-    validate_pairs: int = 100
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides the result of a run."""
-
-    name: str
-    data: DataConfig
-    optim: OptimConfig
-    model: LoFTRConfig = field(default_factory=LoFTRConfig)
-    loss: LossConfig = field(default_factory=LossConfig)
-    evaluation: Protocol = field(default_factory=Protocol)
-    log: LogConfig = field(default_factory=LogConfig)
-    seed: int = 66
-    precision: Literal["fp32", "bf16"] = "fp32"
+from .config import DataConfig, LogConfig, OptimConfig, Recipe
 
 
 def _indoor(name: str, matcher: Literal["ds", "ot"]) -> Recipe:

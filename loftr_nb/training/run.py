@@ -16,9 +16,10 @@ from typing import Any
 
 from ..errors import RunError
 from ..progress import StatusLine, duration, status_line
+from .config import Recipe
 from .distributed import start, stop
 from .finish import finish, validation
-from .recipes import Recipe, get_recipe
+from .recipes import get_recipe
 from .run_folder import RunFolder
 from .trainer import Trainer
 

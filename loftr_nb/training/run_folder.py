@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
+from .config import Recipe
 from .overrides import differences, from_dict
-from .recipes import Recipe, recipe_to_dict
+from .recipes import recipe_to_dict
 
 
 @dataclass(frozen=True)

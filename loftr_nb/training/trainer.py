@@ -24,12 +24,12 @@ from ..losses import StepOutput, TrainingStep
 from ..model import LoFTR
 from ..progress import StatusLine, duration
 from .checkpoint import keep_best, load_last, save_checkpoint
+from .config import Recipe
 from .distributed import Process
 from .heartbeat import Heartbeat
 from .loaders import TrainingPairs
 from .log import Meter, Metrics, peak_memory_mb
 from .plan import make_plan
-from .recipes import Recipe
 from .run_folder import RunFolder
 from .signals import Stopped, StopRequest
 
