@@ -6,6 +6,14 @@ picked.
 """
 
 from .cells import show_cell_matches, show_supervised
+from .confidence import (
+    show_lines,
+    show_log_confidence,
+    show_numbers,
+    show_softmax,
+    show_stages,
+    show_two_confidences,
+)
 from .conventions import show_conventions
 from .curves import curves, read_metrics
 from .explore import explore
@@ -17,6 +25,15 @@ from .rates import learning_rates
 from .rebuilt import grey_difference, overlay, rebuild
 from .style import Picture, save
 from .tables import table
+from .windows import (
+    show_calibration,
+    show_error_histogram,
+    show_heat,
+    show_offset_agreement,
+    show_refined,
+    show_shares,
+    show_window,
+)
 
 __all__ = [
     "Picture",
@@ -29,18 +46,31 @@ __all__ = [
     "read_metrics",
     "rebuild",
     "save",
+    "show_calibration",
     "show_cell_matches",
     "show_conventions",
     "show_depth",
+    "show_error_histogram",
     "show_grid",
+    "show_heat",
     "show_images",
     "show_index",
+    "show_lines",
+    "show_log_confidence",
     "show_matches",
     "show_matrix",
+    "show_numbers",
+    "show_offset_agreement",
     "show_offsets",
     "show_pair",
+    "show_refined",
     "show_row_on_image",
+    "show_shares",
+    "show_softmax",
+    "show_stages",
     "show_supervised",
     "show_supervision",
+    "show_two_confidences",
+    "show_window",
     "table",
 ]
