@@ -8,6 +8,15 @@ from .matching import (
     std_weights,
     window_centre,
 )
+from .model_parts import (
+    encode_cell,
+    largest_tensor,
+    linear_attend,
+    linear_weights,
+    move_code,
+    receptive_field,
+    self_then_cross,
+)
 from .own_images import balanced_rows, homography_cell, shifted_overlap
 from .setup import depth_metres, half_K, relative_pose
 from .supervision import fine_offset, mutual_cells, nearest_cell, warp_pixel
@@ -19,19 +28,26 @@ __all__ = [
     "balanced_rows",
     "depth_metres",
     "dual_softmax",
+    "encode_cell",
     "fine_offset",
     "focal_positive",
     "half_K",
     "heat_moments",
     "homography_cell",
     "judge",
+    "largest_tensor",
+    "linear_attend",
+    "linear_weights",
+    "move_code",
     "mutual_best",
     "mutual_cells",
     "nearest_cell",
+    "receptive_field",
     "relative_pose",
     "right_cells",
     "same",
     "scaled_plan",
+    "self_then_cross",
     "shifted_overlap",
     "sinkhorn",
     "std_weights",

@@ -5,6 +5,7 @@ or matched, orange is wrong or unmatched, grey is unknown, pink is what was
 picked.
 """
 
+from .attention import show_heads, show_looks
 from .cells import show_cell_matches, show_supervised
 from .confidence import (
     show_lines,
@@ -17,6 +18,7 @@ from .confidence import (
 from .conventions import show_conventions
 from .curves import curves, read_metrics
 from .explore import explore
+from .features import pca_colours, show_encoding, show_maps, show_series
 from .index import show_index
 from .matches import matches_picture, show_matches
 from .matrices import show_matrix, show_offsets, show_row_on_image, show_supervision
@@ -43,6 +45,7 @@ __all__ = [
     "learning_rates",
     "matches_picture",
     "overlay",
+    "pca_colours",
     "read_metrics",
     "rebuild",
     "save",
@@ -50,13 +53,17 @@ __all__ = [
     "show_cell_matches",
     "show_conventions",
     "show_depth",
+    "show_encoding",
     "show_error_histogram",
     "show_grid",
+    "show_heads",
     "show_heat",
     "show_images",
     "show_index",
     "show_lines",
     "show_log_confidence",
+    "show_looks",
+    "show_maps",
     "show_matches",
     "show_matrix",
     "show_numbers",
@@ -65,6 +72,7 @@ __all__ = [
     "show_pair",
     "show_refined",
     "show_row_on_image",
+    "show_series",
     "show_shares",
     "show_softmax",
     "show_stages",
