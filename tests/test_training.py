@@ -22,8 +22,10 @@ from loftr_nb.training import (
     RunFolder,
     Trainer,
     get_recipe,
+    load_batch,
     load_checkpoint,
     override,
+    validation,
 )
 from loftr_nb.training.distributed import Process
 from loftr_nb.training.loaders import TrainingPairs
@@ -136,20 +138,25 @@ def test_training_changes_weights_and_lowers_the_loss(
 def test_processes_share_one_sequence_of_global_batches(data: Path) -> None:
     recipe = small_recipe()
 
-    def names(world: int, batch: int) -> list[list[tuple[str, str, int]]]:
+    def names(world: int, batch: int, times: int = 1) -> list[list]:
         steps: list[list] = [[] for _ in range(2)]
-        changed = override(recipe, [f"optim.batch={batch}"])
+        changes = [f"optim.batch={batch}", f"optim.accumulate={times}"]
+        changed = override(recipe, changes)
         for rank in range(world):
             process = Process(rank, world, torch.device("cpu"))
             pairs = TrainingPairs.open(changed, data, process, data)
             batches = pairs.batches(0, 2)
             for step in range(2):
-                b = next(batches)
-                seeds = pairs.seeds(step)
-                steps[step] += list(zip(b.names0, b.names1, seeds, strict=True))
+                for b, seeds in zip(next(batches), pairs.seeds(step), strict=True):
+                    steps[step] += list(zip(b.names0, b.names1, seeds, strict=True))
         return [sorted(s, key=lambda row: row[2]) for s in steps]
 
     assert names(1, 4) == names(2, 2) == names(4, 1)
+    assert names(1, 1, times=4) == names(2, 1, times=2) == names(1, 4)
+    # 8 pairs an epoch, 12 a step: they repeat in the same order for everybody.
+    many = names(1, 12)
+    assert len({row[:2] for row in many[0]}) == 8
+    assert names(2, 6) == names(4, 1, times=3) == many
 
 
 def test_two_processes_train_as_one_run(data: Path, tmp_path: Path) -> None:
@@ -243,14 +250,68 @@ def test_not_a_number_stops_before_the_weights_are_touched(
     data: Path, tmp_path: Path
 ) -> None:
     run = trainer(data, tmp_path / "run", steps=3)
-    batch = next(run.pairs.batches(0, run.plan.steps_per_epoch))
+    (batch,) = next(run.pairs.batches(0, run.plan.steps_per_epoch))
     bad = dataclasses.replace(batch, image0=batch.image0 * torch.nan)
     run.pairs = dataclasses.replace(run.pairs)
-    run.pairs.batches = lambda *_: iter([bad])  # type: ignore[method-assign]
+    run.pairs.batches = lambda *_: iter([[bad]])  # type: ignore[method-assign]
     before = run.model.backbone.conv1.weight.detach().clone()
     with pytest.raises(RunError, match=Path(batch.names0[0]).name):
         run.run()
     assert torch.equal(run.model.backbone.conv1.weight, before)
+    saved = load_batch(tmp_path / "run" / "failure" / "step-0" / "rank-0.pt")
+    assert saved.names0 == batch.names0 and saved.image0.isnan().all()
+    assert torch.equal(saved.cell_depth1, batch.cell_depth1)
+    LoFTR.load(tmp_path / "run" / "failure" / "step-0" / "weights.pt")
+    with pytest.raises(CheckpointError, match="holds no batch"):
+        load_batch(tmp_path / "run" / "failure" / "step-0" / "weights.pt")
+    # Batch norm has seen the batch, and has forgotten it.
+    assert run.model.backbone.bn1.running_mean.abs().max() == 0
+
+
+def test_a_loss_that_is_not_finite_stops_even_if_the_gradient_is(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trainer(data, tmp_path / "run", steps=3)
+    forward = run.update.module.forward
+
+    def endless(batch, seeds):
+        output = forward(batch, seeds)
+        coarse = output.coarse.clone()
+        coarse[1] = torch.inf
+        loss = output.loss + output.loss.detach() * torch.inf
+        return dataclasses.replace(output, loss=loss, coarse=coarse)
+
+    monkeypatch.setattr(run.update.module, "forward", endless)
+    (batch,) = next(run.pairs.batches(0, run.plan.steps_per_epoch))
+    second = Path(batch.names0[1]).name
+    with pytest.raises(RunError, match=f"Pairs at fault: [^;]*{second}[^;]*\\."):
+        run.run()
+
+
+def test_few_true_matches_are_warned_of_once(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = small_recipe("log.few_matches=1000")
+    status = StatusLine(on=True)
+    run = Trainer(recipe, data, tmp_path / "run", ONE, steps=3, status=status)
+    run.run()
+    said = capsys.readouterr().out
+    warning = "step 1: warning: 100% of the pairs have fewer than 1000 true"
+    assert said.count("warning") == 1 and warning in said
+    rows = read_metrics(tmp_path / "run")
+    assert [r["few_matches"] for r in rows] == [1, 1, 1]
+
+
+def test_a_validation_leaves_a_picture_of_the_same_pair(
+    data: Path, tmp_path: Path
+) -> None:
+    recipe = small_recipe("log.validate_every=2")
+    run = trainer(data, tmp_path / "run", steps=5, recipe=recipe)
+    run.run(validation(run))
+    pictures = sorted((tmp_path / "run" / "figures" / "validation").iterdir())
+    names = [p.name for p in pictures]
+    assert names == ["matches-step-0000002.png", "matches-step-0000004.png"]
+    assert all(p.stat().st_size > 5000 for p in pictures)
 
 
 def test_steps_must_be_positive(data: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Write a batch file for Slurm that trains on many nodes, requeues and resumes.
 
   loftr-nb slurm indoor_ds --nodes 2 --gpus 4 --data /path/to/data --out runs/indoor
+  loftr-nb slurm indoor_ds --nodes 2 --gpus 4 --batch 2 --global-batch 64
   loftr-nb slurm outdoor_ds --gpus 8 --time 12:00:00 --account vision optim.batch=2
   sbatch runs/indoor.sbatch
 
@@ -18,6 +19,7 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..files import write_whole
 from ..training import get_recipe, make_plan, override
+from ..training.command import add_batch_arguments, batch_changes
 from ..training.slurm import SlurmJob, sbatch_text
 
 
@@ -28,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("overrides", nargs="*", help="field=value, changes the recipe")
     add("--nodes", type=int, default=1, help="machines (default 1)")
     add("--gpus", type=int, default=1, help="GPUs of each machine (default 1)")
+    add_batch_arguments(parser)
     add("--data", type=Path, help="folder of the data")
     add("--out", type=Path, help="run folder (default runs/RECIPE)")
     add("--time", default="24:00:00", help="limit of one stay (default 24:00:00)")
@@ -49,9 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the batch file and say how to use it."""
     recipe = override(get_recipe(args.recipe), args.overrides)
+    more = batch_changes(args, recipe, args.nodes * args.gpus)
+    recipe = override(recipe, more)
     out = (args.out or Path("runs") / recipe.name).absolute()
     cpus = args.gpus * (recipe.data.workers + 1) if args.cpus is None else args.cpus
-    words = [args.recipe, *args.overrides]
+    words = [args.recipe, *args.overrides, *more]
     words += [] if args.data is None else ["--data", str(args.data.absolute())]
     job = SlurmJob(
         name=f"loftr-{recipe.name}",

@@ -3,6 +3,13 @@
   loftr-nb train mini_ds --out runs/first
   loftr-nb train mini_ot --out runs/ot loss.supervision=sparse optim.epochs=2
   loftr-nb train indoor_ds --data /path/to/data --out runs/indoor optim.batch=2
+One GPU, the canonical batch: 64 pairs, two at a time
+  loftr-nb train indoor_ds --batch 2 --global-batch 64
+A smoke test: can it learn four pairs by heart?
+  loftr-nb train mini_ds --overfit 4
+Fine-tuning: from the weights of a run, of the original release, of kornia
+  loftr-nb train mini_ds --start runs/mini_ds --out runs/tuned --backbone-rate 0.1
+  loftr-nb train outdoor_ds --start outdoor_ds.ckpt model.position=released --freeze backbone
 Many processes, the same file:
   torchrun --standalone --nproc-per-node 4 -m loftr_nb.training indoor_ds --out DIR
 """

@@ -60,9 +60,10 @@ class LoFTRMatcher:
         self.model.eval()
         try:
             with torch.no_grad():
+                dtype = next(self.model.parameters()).dtype
                 found = self.model(
-                    batch.image0,
-                    batch.image1,
+                    batch.image0.to(dtype),
+                    batch.image1.to(dtype),
                     mask0=_unless_full(batch.mask0),
                     mask1=_unless_full(batch.mask1),
                     scale0=batch.scale0,

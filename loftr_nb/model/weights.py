@@ -83,12 +83,24 @@ def load(
     if position is not None and position not in CHOICES["position"]:
         known = nearest(position, CHOICES["position"])
         raise ConfigError(f"position={position!r} is unknown; {known}")
-    state, stored = _unpack(_read(path), path)
+    state, stored = read(path)
     if stored is None:
         settings = _settings_of_foreign(path, state, config, position)
     else:
         settings = _settings_of_ours(path, stored, config, position)
     return build(settings, state, str(path))
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Any]:
+    """The weights in a file under kornia's names, and its config or None.
+
+    Reads what :func:`load` reads, before it is known which network they fit.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, or holds no weights.
+    """
+    path = Path(path)
+    return _unpack(_read(path), path)
 
 
 def build(config: LoFTRConfig, state: Mapping[str, Tensor], where: str) -> LoFTR:

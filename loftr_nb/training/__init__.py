@@ -2,6 +2,7 @@
 
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .config import DataConfig, LogConfig, OptimConfig, Recipe
+from .failure import load_batch
 from .finish import draw_matches, evaluate_shared, finish, print_summary, validation
 from .overfit import overfit
 from .overrides import differences, field_names, override
@@ -31,6 +32,7 @@ __all__ = [
     "field_names",
     "finish",
     "get_recipe",
+    "load_batch",
     "load_checkpoint",
     "make_plan",
     "overfit",

@@ -36,8 +36,8 @@ class Checkpoint:
     """A run at one step.
 
     rng: random state of each process, in order of rank. meter: sums of the row of
-    ``metrics.jsonl`` in the making. best_auc10: best validation so far, NaN
-    before any. seconds: trained so far.
+    ``metrics.jsonl`` in the making, of each process. best_auc10: best validation
+    so far, NaN before any. seconds: trained so far.
     """
 
     recipe: Recipe
@@ -45,7 +45,7 @@ class Checkpoint:
     weights: dict[str, Any]
     optimizer: dict[str, Any]
     rng: list[dict[str, torch.Tensor]]
-    meter: dict[str, Any]
+    meter: list[dict[str, Any]]
     best_auc10: float
     seconds: float
 
@@ -57,7 +57,7 @@ def save_checkpoint(
     model: LoFTR,
     optimizer: torch.optim.Optimizer,
     rng: list[dict[str, torch.Tensor]],
-    meter: dict[str, Any],
+    meter: list[dict[str, Any]],
     best_auc10: float = float("nan"),
     seconds: float = 0.0,
 ) -> None:
@@ -131,6 +131,11 @@ def _link(source: Path, target: Path) -> None:
     part.unlink(missing_ok=True)
 
 
+def has_checkpoint(folder: Path) -> bool:
+    """Whether a run has anything to go on from. folder: its ``checkpoints``."""
+    return (folder / "last.pt").exists() or (folder / "previous.pt").exists()
+
+
 def load_last(folder: Path) -> tuple[Checkpoint | None, str | None]:
     """The newest checkpoint of a run that can be read.
 
@@ -145,7 +150,7 @@ def load_last(folder: Path) -> tuple[Checkpoint | None, str | None]:
         CheckpointError: there are files and none of them can be read.
     """
     last, previous = folder / "last.pt", folder / "previous.pt"
-    if not last.exists() and not previous.exists():
+    if not has_checkpoint(folder):
         return None, None
     with contextlib.suppress(OSError):  # of a write that was killed
         for part in folder.rglob(".*.partial"):
@@ -183,7 +188,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             f"{path} holds no state of a run (weights alone, perhaps). To evaluate "
             "or match with it use `loftr-nb eval` or `loftr-nb match`"
         )
-    rng = content["rng"]
+    rng, meter = content["rng"], content.get("meter")
     return Checkpoint(
         recipe=from_dict(Recipe, content["recipe"], str(path)),
         step=content["step"],
@@ -191,7 +196,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         optimizer=content["optimizer"],
         # Older files kept the state of the first process alone.
         rng=rng if isinstance(rng, list) else [{"cpu": rng}],
-        meter=content.get("meter", {}),
+        # Older files kept the first process's alone, as averages.
+        meter=meter if isinstance(meter, list) else [],
         best_auc10=content["best_auc10"],
         seconds=content["seconds"],
     )

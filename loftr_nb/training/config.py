@@ -64,8 +64,10 @@ class OptimConfig:
     warmup_start: the rate's first value, as a share of the full rate.
     milestones: epochs after which the rate is halved.
     clip: largest gradient norm.
-    freeze: parts that do not learn, such as ``backbone``. backbone_rate: the
-        backbone's share of the learning rate. Both are for fine-tuning.
+    freeze: parts that do not learn, such as ``backbone`` (all their names are in
+        :mod:`loftr_nb.training.parts`); their batch norm keeps its averages.
+    backbone_rate: the backbone's share of the learning rate. Both are for
+        fine-tuning.
     """
 
     lr: float
@@ -112,7 +114,10 @@ class Recipe:
 
     start: file with weights to begin from, empty for random ones. start_position:
         the position encoding they were trained with, ``fixed`` or ``released``,
-        for a file that does not say.
+        for a file that does not say. A run's folder stands for its ``weights.pt``.
+    start_sha256: of that file, filled in when a run begins.
+    precision: of the network. ``bf16`` is autocast with float32 losses, ``fp64``
+        is for comparisons that rounding would blur.
     """
 
     name: str
@@ -123,6 +128,7 @@ class Recipe:
     evaluation: Protocol = field(default_factory=Protocol)
     log: LogConfig = field(default_factory=LogConfig)
     seed: int = 66
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp64"] = "fp32"
     start: str = ""
     start_position: Literal["", "fixed", "released"] = ""
+    start_sha256: str = ""

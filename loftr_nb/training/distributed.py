@@ -35,6 +35,22 @@ class Process:
         dist.all_gather_object(values, value)
         return values
 
+    def sum(self, value: torch.Tensor) -> torch.Tensor:
+        """``value`` added up over all processes, the same on all of them."""
+        if self.world == 1:
+            return value
+        total = value.clone()
+        dist.all_reduce(total)
+        return total
+
+    def any(self, value: bool) -> bool:
+        """Whether ``value`` is True on any process, the same on all of them."""
+        if self.world == 1:
+            return value
+        note = torch.tensor(int(value), device=self.device)
+        dist.all_reduce(note, dist.ReduceOp.MAX)
+        return bool(note.item())
+
     def rng_state(self) -> list[dict[str, torch.Tensor]]:
         """Random state of every process, in order of rank."""
         own = {"cpu": torch.get_rng_state()}

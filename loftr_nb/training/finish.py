@@ -26,6 +26,7 @@ from ..evaluation import (
 )
 from ..model import LoFTR
 from ..viz import curves, matches_picture, save
+from .board import show_matches_of
 from .config import Recipe
 from .distributed import Process
 from .loaders import open_split
@@ -60,26 +61,49 @@ def validation(trainer: Trainer) -> Validate | None:
     if not recipe.log.validate_every:
         return None
     if len(trainer.pairs.held_out):
-        # Without augmentation: the same pairs give the same score at every step.
-        plain = dataclasses.replace(
-            recipe, data=dataclasses.replace(recipe.data, augment=False)
-        )
-        dataset: Dataset = Subset(
-            open_split(plain, trainer.data, "train", trainer.folder.cache),
-            trainer.pairs.held_out,
-        )
+        dataset = _plain(trainer, trainer.pairs.held_out)
         name = f"{recipe.data.holdout_scenes} held-out training scenes"
     else:
-        dataset = open_split(recipe, trainer.data, "test", trainer.folder.cache)
-        name = "test pairs"
+        dataset, name = _test_pairs(trainer)
     protocol = dataclasses.replace(
         protocol_of(recipe, name), max_pairs=recipe.log.validate_pairs
     )
+    shown: list[int] = []  # the same pair each time, so that its pictures compare
 
     def validate(model: LoFTR, step: int) -> Scores:
-        return evaluate_shared(LoFTRMatcher(model), dataset, protocol, trainer.process)
+        scores = evaluate_shared(
+            LoFTRMatcher(model), dataset, protocol, trainer.process
+        )
+        if trainer.process.is_main:
+            if not shown:
+                shown.append(pick_pairs(scores.records)[0][1].index)
+            title = f"step {step:,}, {name}"
+            picture = draw_matches(model, dataset, shown[0], title)
+            folder = trainer.folder.figures / "validation"
+            folder.mkdir(parents=True, exist_ok=True)
+            save(picture, folder / f"matches-step-{step:07d}.png")
+            show_matches_of(trainer.board, model, dataset, scores, step, draw_matches)
+        return scores
 
     return validate
+
+
+def _plain(trainer: Trainer, rows: Sequence[int] | np.ndarray) -> Dataset:
+    """Training pairs without augmentation: they give the same score at every step."""
+    recipe = trainer.recipe
+    recipe = dataclasses.replace(
+        recipe, data=dataclasses.replace(recipe.data, augment=False)
+    )
+    return Subset(open_split(recipe, trainer.data, "train", trainer.folder.cache), rows)
+
+
+def _test_pairs(trainer: Trainer) -> tuple[Dataset, str]:
+    """What the run is tested on, and its name."""
+    if trainer.recipe.data.overfit:
+        name = f"the {trainer.recipe.data.overfit} pairs trained on"
+        return _plain(trainer, trainer.pairs.rows), name
+    dataset = open_split(trainer.recipe, trainer.data, "test", trainer.folder.cache)
+    return dataset, f"test pairs of {trainer.data}"
 
 
 def finish(trainer: Trainer, seconds: float) -> dict[str, Any] | None:
@@ -89,8 +113,8 @@ def finish(trainer: Trainer, seconds: float) -> dict[str, Any] | None:
         The summary on the main process, None elsewhere.
     """
     recipe, folder = trainer.recipe, trainer.folder
-    dataset = open_split(recipe, trainer.data, "test", folder.cache)
-    protocol = protocol_of(recipe, f"test pairs of {trainer.data}")
+    dataset, name = _test_pairs(trainer)
+    protocol = protocol_of(recipe, name)
     scores = {
         "LoFTR": evaluate_shared(
             LoFTRMatcher(trainer.model), dataset, protocol, trainer.process
@@ -117,6 +141,7 @@ def finish(trainer: Trainer, seconds: float) -> dict[str, Any] | None:
         "card": ours.card(),
         "pictures": [str(p.relative_to(folder.path)) for p in pictures],
     }
+    trainer.board.close()
     part = folder.summary.with_name("summary.json.part")
     part.write_text(json.dumps(summary, indent=2) + "\n")
     part.replace(folder.summary)

@@ -23,6 +23,7 @@ from ..datasets import (
 from ..errors import DataError
 from .config import Recipe
 from .distributed import Process
+from .overfit import choose_pairs
 
 
 def open_split(
@@ -79,6 +80,9 @@ class TrainingPairs:
         dataset = open_split(recipe, data, "train", cache)
         # By scene and never by row: an index may have 230 million rows.
         groups = dataset.table.groups()
+        if recipe.data.overfit:
+            few = choose_pairs(groups, recipe.data.overfit, recipe.seed)
+            return cls(dataset, few, few[:0], recipe, process)
         keep = len(groups) - recipe.data.holdout_scenes
         if keep < 1:
             raise DataError(
@@ -103,38 +107,47 @@ class TrainingPairs:
         """Rows of ``dataset`` that are not."""
         return self.kept_out.rows()
 
-    def batches(self, first_step: int, steps_per_epoch: int) -> Iterator[Batch]:
-        """Batches of step ``first_step`` and all that follow, without end."""
-        step = first_step
+    def batches(self, first_step: int, steps_per_epoch: int) -> Iterator[list[Batch]]:
+        """This process's share of step ``first_step`` and all that follow, without end.
+
+        A step's share comes in ``optim.accumulate`` parts.
+        """
+        step, parts = first_step, self.recipe.optim.accumulate
         while True:
             epoch, done = divmod(step, steps_per_epoch)
-            for batch in self._epoch(epoch, done, steps_per_epoch):
-                yield batch
+            loader = iter(self._epoch(epoch, done, steps_per_epoch))
+            for _ in range(done, steps_per_epoch):
+                yield [next(loader) for _ in range(parts)]
                 step += 1
+
+    def order(self, epoch: int, steps: int) -> np.ndarray:
+        """(steps, global batch) rows of ``dataset``: an epoch, whoever computes it."""
+        sampler = SceneBalancedSampler(
+            self.trained, self.recipe.data.pairs_per_scene, seed=self.recipe.seed
+        )
+        sampler.set_epoch(epoch)
+        # Data smaller than one global batch repeats itself, so that it can be tried.
+        return np.resize(sampler.sequence(), (steps, self.step_pairs))
+
+    @property
+    def step_pairs(self) -> int:
+        """Pairs of one step, of all processes."""
+        optim = self.recipe.optim
+        return optim.batch * optim.accumulate * self.process.world
 
     def _epoch(self, epoch: int, done: int, steps: int) -> DataLoader:
         """What is left of an epoch after its first ``done`` steps."""
-        batch = self.recipe.optim.batch
-        sampler = SceneBalancedSampler(
-            self.trained,
-            self.recipe.data.pairs_per_scene,
-            seed=self.recipe.seed,
-            rank=self.process.rank,
-            world=self.process.world,
-        )
-        sampler.set_epoch(epoch)
         self.dataset.set_epoch(epoch)
-        mine = np.fromiter(sampler, np.int64)
-        # Data smaller than one batch repeats itself, so that it can be tried.
-        mine = np.resize(mine, max(len(mine), batch))[: steps * batch]
+        # Processes take turns: a step's pairs are the same for any number of them.
+        turns = slice(self.process.rank, None, self.process.world)
+        mine = self.order(epoch, steps)[done:, turns]
         workers = self.recipe.data.workers
         return DataLoader(
             self.dataset,
-            batch_size=batch,
-            sampler=mine[done * batch :].tolist(),
+            batch_size=self.recipe.optim.batch,
+            sampler=mine.flatten().tolist(),
             num_workers=workers,
             collate_fn=collate,
-            drop_last=True,
             pin_memory=self.process.device.type == "cuda",
             prefetch_factor=4 if workers else None,
             worker_init_fn=_one_thread,
@@ -142,15 +155,15 @@ class TrainingPairs:
             generator=torch.Generator().manual_seed(self.recipe.seed),
         )
 
-    def seeds(self, step: int) -> list[int]:
-        """One seed per pair of this process's batch, by its global position.
+    def seeds(self, step: int) -> list[list[int]]:
+        """One seed for each pair of this process's share, by its global position.
 
         A pair draws the same fine samples wherever it is computed.
         """
-        batch, world = self.recipe.optim.batch, self.process.world
-        first = step * batch * world + self.process.rank
-        base = self.recipe.seed * 1_000_003
-        return [base + first + k * world for k in range(batch)]
+        optim, world = self.recipe.optim, self.process.world
+        first = self.recipe.seed * 1_000_003 + step * self.step_pairs
+        own = range(first + self.process.rank, first + self.step_pairs, world)
+        return [list(own[k : k + optim.batch]) for k in range(0, len(own), optim.batch)]
 
 
 def _one_thread(worker: int) -> None:

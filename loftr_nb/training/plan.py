@@ -1,8 +1,9 @@
 """What a recipe means on a given number of processes, before anything runs.
 
 Rates and warm-ups of the published recipes hold at 64 pairs a step. With
-s = processes x batch / 64 the rate is multiplied by s and the warm-up divided by
-it (facts every user of 4 GPUs meets: 3.75e-4 and 76,800 steps indoors).
+s = processes x batch x accumulate / 64 the rate is multiplied by s and the warm-up
+divided by it (facts every user of 4 GPUs meets: 3.75e-4 and 76,800 steps indoors).
+Accumulation reaches the canonical batch with few GPUs; then s is 1.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from .schedule import Schedule
 class Plan:
     """A recipe in true numbers for one choice of processes and batch.
 
+    batch: pairs that a process holds at a time. accumulate: times it does before
+    the weights change. global_batch: pairs of one such change, of all processes.
     learning_rate: peak rate after scaling. warmup_steps, warmup_epochs: its
     warm-up. milestone_steps: steps after which the rate halves.
     """
@@ -26,6 +29,7 @@ class Plan:
     recipe: str
     processes: int
     batch: int
+    accumulate: int
     global_batch: int
     scale: float
     learning_rate: float
@@ -63,7 +67,7 @@ class Plan:
             ("recipe", f"{self.recipe} ({self.matcher}, {self.supervision})"),
             (
                 "global batch",
-                f"{self.processes} x {self.batch} = {self.global_batch} pairs, "
+                f"{self._factors()} = {self.global_batch} pairs, "
                 f"scale {self.scale:g} of the canonical batch",
             ),
             ("learning rate", f"{self.learning_rate:.4g}"),
@@ -74,7 +78,9 @@ class Plan:
             ),
             (
                 "rate halved after",
-                "epochs " + " ".join(map(str, self.milestone_epochs)),
+                "epochs " + " ".join(map(str, self.milestone_epochs))
+                if self.milestone_epochs
+                else "never",
             ),
             ("", "steps " + " ".join(f"{m:,}" for m in self.milestone_steps)),
             (
@@ -88,7 +94,19 @@ class Plan:
                 f"{self.total_pairs:,} pairs",
             ),
         ]
+        if not self.milestone_epochs:
+            rows = [row for row in rows if row[0]]
         return "\n".join(f"{name:<18} {value}" for name, value in rows)
+
+    def _factors(self) -> str:
+        """``4 x 2``, and with accumulation what each number is."""
+        if self.accumulate == 1:
+            return f"{self.processes} x {self.batch}"
+        many = "process" if self.processes == 1 else "processes"
+        pairs = "pair" if self.batch == 1 else "pairs"
+        return (
+            f"{self.processes} {many} x {self.batch} {pairs} x {self.accumulate} times"
+        )
 
 
 def make_plan(
@@ -98,6 +116,8 @@ def make_plan(
     scenes: int | None = None,
 ) -> Plan:
     """True rate, warm-up, milestones and sizes of a run.
+
+    The global batch is processes x batch x the recipe's ``optim.accumulate``.
 
     Args:
         processes: GPUs, or processes on a CPU.
@@ -109,11 +129,9 @@ def make_plan(
     """
     batch = recipe.optim.batch if batch is None else batch
     scenes = recipe.data.scenes if scenes is None else scenes
-    for name, value in (("gpus", processes), ("batch", batch), ("scenes", scenes)):
-        if value < 1:
-            raise ConfigError(f"{name} is {value}: at least 1 is needed")
     optim = recipe.optim
-    global_batch = processes * batch
+    _positive(gpus=processes, batch=batch, scenes=scenes, accumulate=optim.accumulate)
+    global_batch = processes * batch * optim.accumulate
     scale = global_batch / optim.canonical_batch
     pairs = scenes * recipe.data.pairs_per_scene
     # The last, incomplete batch of an epoch is not trained on, but an epoch has
@@ -125,6 +143,7 @@ def make_plan(
         recipe=recipe.name,
         processes=processes,
         batch=batch,
+        accumulate=optim.accumulate,
         global_batch=global_batch,
         scale=scale,
         learning_rate=optim.lr * scale,
@@ -142,3 +161,31 @@ def make_plan(
         supervision=recipe.loss.supervision,
         matcher=recipe.model.matcher,
     )
+
+
+def accumulate_for(global_batch: int, processes: int, batch: int) -> int:
+    """How often each process adds up before a step of ``global_batch`` pairs.
+
+    Raises:
+        ConfigError: it cannot be reached in whole batches; the message names the
+            nearest that can.
+    """
+    _positive(gpus=processes, batch=batch)
+    at_once = processes * batch
+    if global_batch >= at_once and global_batch % at_once == 0:
+        return global_batch // at_once
+    below = global_batch // at_once * at_once
+    near = [n for n in (below, below + at_once) if n > 0]
+    if below and global_batch - below > at_once / 2:
+        near = near[::-1]
+    raise ConfigError(
+        f"a global batch of {global_batch} is no multiple of {processes} x {batch} = "
+        f"{at_once}, the pairs held at once by all processes: take "
+        f"--global-batch {' or '.join(map(str, near))}, or another --batch"
+    )
+
+
+def _positive(**counts: int) -> None:
+    for name, value in counts.items():
+        if value < 1:
+            raise ConfigError(f"{name} is {value}: at least 1 is needed")

@@ -16,11 +16,13 @@ from typing import Any
 
 from ..errors import RunError
 from ..progress import StatusLine, duration, status_line
+from .board import require_tensorboard
 from .config import Recipe
 from .distributed import start, stop
 from .finish import finish, validation
 from .recipes import get_recipe
 from .run_folder import RunFolder
+from .start import pin_start
 from .trainer import Trainer
 
 QUICK = "LOFTR_NB_QUICK"  # set by `make test`: every run is cut to a taste
@@ -61,6 +63,8 @@ def train(
     out = Path(out) if out is not None else Path("runs") / recipe.name
     recipe, out, steps = _quick(recipe, out, steps)
     folder = RunFolder(out)
+    require_tensorboard(recipe)
+    recipe = pin_start(recipe, folder)
     # torchrun --max-restarts starts all processes anew after one has died.
     resume = resume or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
     process = start(device)
@@ -83,7 +87,7 @@ def train(
         # process that goes while another one still draws, or a wrapper that
         # outlives the group, can end in an abort of the communication threads.
         process.wait()
-        trainer.module = trainer.model
+        trainer.update.module = trainer.model
         if summary is None:
             return None
         # Read back: a run just made and one found complete then give the same.

@@ -14,24 +14,26 @@ from typing import NoReturn
 
 import torch
 import torch.distributed as dist
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
-from ..datasets import Batch
-from ..errors import CheckpointError, ConfigError, RunError
+from ..errors import CheckpointError, ConfigError
 from ..evaluation import Scores
-from ..losses import StepOutput, TrainingStep
 from ..model import LoFTR
 from ..progress import StatusLine, duration
-from .checkpoint import keep_best, load_last, save_checkpoint
+from .board import Board, open_board
+from .checkpoint import has_checkpoint, keep_best, load_last, save_checkpoint
 from .config import Recipe
 from .distributed import Process
+from .failure import report
+from .health import Health
 from .heartbeat import Heartbeat
 from .loaders import TrainingPairs
-from .log import Meter, Metrics, peak_memory_mb
+from .log import Metrics, peak_memory_mb
+from .meter import Meter
 from .plan import make_plan
 from .run_folder import RunFolder
 from .signals import Stopped, StopRequest
+from .start import new_model
+from .update import NotFinite, Update
 
 Validate = Callable[[LoFTR, int], Scores]
 
@@ -78,32 +80,21 @@ class Trainer:
         # Softmaxes of a confident matcher are full of numbers below 1e-38, and a
         # CPU computes with those up to 80 times slower. To it they are 0 now.
         torch.set_flush_denormal(True)
-        self.model = LoFTR(recipe.model).to(process.device)
+        going_on = resume and has_checkpoint(self.folder.last.parent)
+        model = new_model(recipe, resuming=going_on).to(process.device)
+        self.update = Update(model, recipe, process, self.schedule.at(0))
+        self.model = self.update.model
         self.step, self.best, self.seconds = 0, math.nan, 0.0
-        self.meter = Meter()
-        self._build()
+        self.meter = Meter(process)
+        self.health = Health(recipe.log, self.status)
         if resume:
             self._restore()
         # Only now: a folder that cannot be resumed keeps its metrics.
+        self.board = Board()
         if process.is_main:
-            self.metrics = Metrics(self.folder.metrics, keep_until=self.step)
+            self.board = open_board(recipe, self.folder.path, self.step)
+            self.metrics = Metrics(self.folder.metrics, self.step, self.board)
         self.heartbeat = Heartbeat(self.folder.progress, on=process.is_main)
-
-    def _build(self) -> None:
-        device = self.process.device
-        if self.process.world > 1 and device.type == "cuda":
-            # On CPUs there is no synchronised batch norm: each process then
-            # normalises its own pairs, as one process with small batches does.
-            self.model = nn.SyncBatchNorm.convert_sync_batchnorm(self.model)
-        self.module: nn.Module = TrainingStep(self.model, self.recipe.loss)
-        if self.process.world > 1:
-            ids = [device.index] if device.type == "cuda" else None
-            self.module = DistributedDataParallel(self.module, device_ids=ids)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(),
-            lr=self.schedule.at(0),
-            weight_decay=self.recipe.optim.weight_decay,
-        )
 
     def _restore(self) -> None:
         state, damaged = load_last(self.folder.last.parent)
@@ -117,7 +108,7 @@ class Trainer:
                 "folder's config.json: it was put there by hand"
             )
         self.model.load_state_dict(state.weights)
-        self.optimizer.load_state_dict(state.optimizer)
+        self.update.optimizer.load_state_dict(state.optimizer)
         self.process.set_rng_state(state.rng)
         self.meter.restore(state.meter)
         self.step, self.best = state.step, state.best_auc10
@@ -133,8 +124,9 @@ class Trainer:
 
         Raises:
             Stopped: SIGTERM, SIGINT or SIGUSR1 asked for it; the run is saved.
-            RunError: a loss is not finite (the pairs are named), or a
-                checkpoint could not be written.
+            RunError: a loss or gradient is not finite: the pairs are named and
+                the batch is saved.
+            CheckpointError: a checkpoint could not be written.
         """
         with StopRequest(self.process) as request:
             return self._run(validate, request)
@@ -144,11 +136,15 @@ class Trainer:
         batches = self.pairs.batches(self.step, self.plan.steps_per_epoch)
         while self.step < self.total:
             waited = time.perf_counter()
-            batch = next(batches)
+            parts = next(batches)
             waited = time.perf_counter() - waited
-            values = self._one_step(batch)
+            rate = self.schedule.at(self.step)
+            try:
+                sums, norm = self.update(parts, self.pairs.seeds(self.step), rate)
+            except NotFinite as error:
+                report(error, self.model, self.step, self.folder.path, self.process)
             self.step += 1
-            self.meter.add(values, len(batch) * self.process.world, waited)
+            self.meter.add(sums, norm, rate, self.plan.global_batch, waited)
             here = time.perf_counter() - began
             self.seconds = before + here
             left = here / (self.step - first) * (self.total - self.step)
@@ -167,6 +163,7 @@ class Trainer:
         return self.seconds
 
     def _leave(self, signal: str) -> NoReturn:
+        self.board.close()
         self.heartbeat.beat("stopped", step=self.step, eta_s=None)
         raise Stopped(
             f"{signal}: step {self.step:,} of {self.total:,} is finished and saved in "
@@ -176,43 +173,10 @@ class Trainer:
     def _due(self, every: int) -> bool:
         return self.step % every == 0 or self.step == self.total
 
-    def _one_step(self, batch: Batch) -> dict[str, float]:
-        """Forward, backward, clip and update; returns what to log."""
-        device = self.process.device
-        rate = self.schedule.at(self.step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.module.train()
-        batch = batch.to(device, non_blocking=True)
-        with torch.autocast(
-            device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"
-        ):
-            output: StepOutput = self.module(batch, self.pairs.seeds(self.step))
-        self.optimizer.zero_grad(set_to_none=True)
-        output.loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.optim.clip)
-        if not math.isfinite(norm.item()):
-            self._refuse(batch, output, norm.item())
-        self.optimizer.step()
-        return {**output.scalars(), "grad_norm": norm.item(), "lr": rate}
-
-    def _refuse(self, batch: Batch, output: StepOutput, norm: float) -> None:
-        per_pair = (output.coarse + output.fine).detach().cpu()
-        bad = [
-            f"{a} and {b}"
-            for a, b, value in zip(batch.names0, batch.names1, per_pair, strict=True)
-            if not math.isfinite(value)
-        ] or ["(every pair's loss is finite here; the gradient is not)"]
-        raise RunError(
-            f"step {self.step}: the gradient's norm is {norm} and training stops "
-            f"before the weights are touched. Pairs of this process: {bad}. Look at "
-            "their depth, pose and intrinsics, and at the learning rate: one far too "
-            "high ends the same way. With precision=bf16 try fp32"
-        )
-
     def _record(self) -> None:
         means = self.meter.means()
         if self.process.is_main:
+            self.health.look(means["few_matches"], self.step)
             self.metrics.add(
                 "train",
                 self.step,
@@ -226,7 +190,7 @@ class Trainer:
         if not self.process.is_main:
             return
         self.status.show(lambda: self._line(left))
-        m = self.meter.means()
+        m = self.meter.own()
         self.heartbeat.beat(
             "training",
             step=self.step,
@@ -241,7 +205,7 @@ class Trainer:
         )
 
     def _line(self, left: float) -> str:
-        m = self.meter.means()
+        m = self.meter.own()
         return (
             f"step {self.step:,}/{self.total:,}  loss {m['loss']:.3f}  "
             f"right cells {m['coarse_accuracy']:.0%}  lr {m['lr']:.2e}  "
@@ -282,15 +246,16 @@ class Trainer:
     def save(self) -> None:
         """Write the last checkpoint: all processes call it, the main one writes."""
         rng = self.process.rng_state()
+        meter = self.process.gather(self.meter.state())
         if self.process.is_main:
             save_checkpoint(
                 self.folder.last,
                 self.recipe,
                 self.step,
                 self.model,
-                self.optimizer,
+                self.update.optimizer,
                 rng,
-                self.meter.state(),
+                meter,
                 self.best,
                 self.seconds,
             )
