@@ -226,6 +226,19 @@ def test_a_taste_has_a_folder_of_its_own(data: Path, out: Path, monkeypatch) -> 
 # ---- typos, and folders ------------------------------------------------------
 
 
+def test_two_launches_at_once_are_one(data: Path, out: Path) -> None:
+    fcntl = pytest.importorskip("fcntl", reason="folders are locked on Unix only")
+    out.mkdir(parents=True)
+    place = os.open(out, os.O_RDONLY)
+    fcntl.flock(place, fcntl.LOCK_EX)  # as a launch in another notebook holds it
+    try:
+        with pytest.raises(RunError, match="another launch into .* just starting"):
+            start(data, out)
+    finally:
+        os.close(place)
+    assert not list(out.iterdir())
+
+
 @pytest.mark.parametrize(
     "error, words, recipe, changes, options",
     [

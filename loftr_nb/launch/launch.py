@@ -7,6 +7,7 @@ watch(run)
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,11 @@ from .logs import log_path
 from .record import ID, Record
 from .run import Run
 from .state import FRESH_SECONDS, is_fresh
+
+try:
+    import fcntl
+except ModuleNotFoundError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 
 def launch(
@@ -72,16 +78,46 @@ def launch(
     """
     order = make_order(recipe, changes, nproc, data, out, steps, device)
     folder = _quick_folder(order)
-    _refuse_second(folder)
-    if _is_complete(folder, order, resume, training):
-        print(f"{folder.path} is complete: nothing was started")
-        return Run(folder.path)
-    whole, shown = environment(order, env)
-    log = _make_log(folder.path)
-    logs = log.with_suffix("")
-    command = training_command(order, logs, resume, torchrun, training)
-    print(shell_line(command, shown))
-    return _start(command, whole, folder.path, log, order)
+    with _alone(folder.path):
+        _refuse_second(folder)
+        if _is_complete(folder, order, resume, training):
+            print(f"{folder.path} is complete: nothing was started")
+            return Run(folder.path)
+        whole, shown = environment(order, env)
+        log = _make_log(folder.path)
+        logs = log.with_suffix("")
+        command = training_command(order, logs, resume, torchrun, training)
+        print(shell_line(command, shown))
+        return _start(command, whole, folder.path, log, order)
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Two cells that launch into one folder at once: the second is refused.
+
+    The lock is on the folder itself and leaves no file; the system takes it back
+    from a process that dies.
+    """
+    if fcntl is None:
+        yield
+        return
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        place = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise RunError(
+            f"{path} cannot be a run's folder: {error.strerror}. Give another out="
+        ) from error
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise RunError(
+            f"another launch into {path} is just starting: attach({str(path)!r}) shows "
+            "it in a moment"
+        ) from error
+    finally:
+        os.close(place)
 
 
 def _quick_folder(order: Order) -> RunFolder:
