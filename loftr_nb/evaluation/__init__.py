@@ -1,5 +1,6 @@
 """From matches to scores: pose errors, AUC, precision, and the SIFT baseline."""
 
+from .cells import CellScore, nearest_errors, right_cells
 from .epipolar import epipolar_distance, essential_matrix, match_precision
 from .evaluate import PairRecord, Scores, evaluate, merge, score_table
 from .matchers import LoFTRMatcher, Matcher, OracleMatcher, PairMatches
@@ -9,16 +10,17 @@ from .sift import SiftMatcher
 from .solvers import SOLVERS, EstimatedPose, estimate_pose
 
 __all__ = [
-    "INDOOR",
-    "OUTDOOR",
-    "SOLVERS",
+    "CellScore",
     "EstimatedPose",
+    "INDOOR",
     "LoFTRMatcher",
     "Matcher",
+    "OUTDOOR",
     "OracleMatcher",
     "PairMatches",
     "PairRecord",
     "Protocol",
+    "SOLVERS",
     "Scores",
     "SiftMatcher",
     "epipolar_distance",
@@ -27,7 +29,9 @@ __all__ = [
     "evaluate",
     "match_precision",
     "merge",
+    "nearest_errors",
     "pose_auc",
     "relative_pose_error",
+    "right_cells",
     "score_table",
 ]

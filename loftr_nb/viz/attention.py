@@ -36,6 +36,7 @@ def show_looks(
     h, w = as_image(query[0]).shape[:2]
     panel = 10.6 / columns
     picture = Picture(10.8, len(looks) * (panel * h / w + 0.5) + 0.9)
+    picture.colours = 200
     axes = picture.subplots(len(looks), columns, squeeze=False)
     for line, (name, row) in zip(axes, looks.items(), strict=True):
         draw_heat(line[0], query[0], None)
@@ -66,6 +67,7 @@ def show_heads(
     h, w = as_image(image).shape[:2]
     panel = 10.6 / len(heads)
     picture = Picture(10.8, panel * h / w + 1.0)
+    picture.colours = 200
     axes = picture.subplots(1, len(heads), squeeze=False)[0]
     for ax, (name, weights) in zip(axes, heads.items(), strict=True):
         draw_heat(ax, image, weights, stride)

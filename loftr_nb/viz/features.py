@@ -90,6 +90,7 @@ def show_maps(
     shapes = [as_image(image).shape[:2] for image, _ in panels.values()]
     ratio = max(h / w for h, w in shapes)
     picture = Picture(width, rows * (ratio * (width - 1.3) / columns + 0.42) + 0.5)
+    picture.colours = 200  # heat over grey: 64 colours would break its steps
     known = [as_array(m) for _, m in panels.values() if m is not None]
     top = max((float(m.max()) for m in known), default=1.0) if shared else None
     for n, (name, (image, values)) in enumerate(panels.items()):

@@ -132,6 +132,8 @@ def show_images(
     ratio = max(h / w for h, w in shapes)
     panel = (width - 0.9) / columns
     picture = Picture(width, rows * (ratio * panel + 0.45) + 0.6)
+    if any(as_image(image).ndim == 3 for image in images.values()):
+        picture.colours = 200
     for n, (name, image) in enumerate(images.items()):
         ax = picture.add_subplot(rows, columns, n + 1)
         draw_image(ax, image)

@@ -54,8 +54,11 @@ class Picture(Figure):
     It is a plain matplotlib figure with two habits: its background is white in
     light and dark themes alike, and what a notebook stores of it is a PNG of
     64 colours, about half the usual size. Its ``repr`` is its title, so that
-    a reader without the image still learns what it shows.
+    a reader without the image still learns what it shows. A picture whose colours
+    carry the message asks for more of them: ``colours``, up to 240.
     """
+
+    colours = 64
 
     def __init__(self, width: float = 8.0, height: float = 4.0) -> None:
         super().__init__((width, height), DPI, facecolor="white", layout="constrained")
@@ -73,7 +76,7 @@ class Picture(Figure):
         return f"<Picture: {title}>"
 
     def _repr_png_(self) -> bytes:
-        return png(self)
+        return png(self, self.colours)
 
 
 def png(figure: Figure, colours: int = 64) -> bytes:
@@ -107,7 +110,7 @@ def save(figure: Figure, path: Path | str) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".png":
-            path.write_bytes(png(figure))
+            path.write_bytes(png(figure, getattr(figure, "colours", 64)))
         else:
             figure.savefig(path)
     except (OSError, ValueError) as error:
