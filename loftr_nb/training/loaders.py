@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,9 @@ def open_split(
         # Scores need poses alone, and the 1,500-pair downloads hold no depth.
         options["depth"] = "optional"
     return open_dataset(data, split, **options)
+
+
+WORKER_GRACE = 60  # seconds
 
 
 @dataclass
@@ -150,7 +154,7 @@ class TrainingPairs:
             collate_fn=collate,
             pin_memory=self.process.device.type == "cuda",
             prefetch_factor=4 if workers else None,
-            worker_init_fn=_one_thread,
+            worker_init_fn=_enter_worker,
             # Of its own: the global one must not move when an epoch is entered.
             generator=torch.Generator().manual_seed(self.recipe.seed),
         )
@@ -166,10 +170,15 @@ class TrainingPairs:
         return [list(own[k : k + optim.batch]) for k in range(0, len(own), optim.batch)]
 
 
-def _one_thread(worker: int) -> None:
+def _enter_worker(worker: int) -> None:
     # Loader processes share the cores with training: a thread pool in each of
     # them only makes both slower.
     import cv2
 
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
+    # A scheduler may signal every process of a run. The training then finishes its
+    # step and saves, and needs its loaders until it has; one that is still here
+    # after a minute was not waited for.
+    if hasattr(signal, "alarm"):  # Windows has none
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(WORKER_GRACE))
