@@ -12,8 +12,11 @@ import dataclasses
 from dataclasses import dataclass
 
 from ..errors import ConfigError
+from ..geometry import COARSE_STRIDE
 from .config import Recipe
 from .schedule import Schedule
+
+MIN_SIDE = 64  # pixels: a smaller image has no border left to match in
 
 
 @dataclass(frozen=True)
@@ -189,3 +192,41 @@ def _positive(**counts: int) -> None:
     for name, value in counts.items():
         if value < 1:
             raise ConfigError(f"{name} is {value}: at least 1 is needed")
+
+
+def size_changes(recipe: Recipe, size: str) -> list[str]:
+    """Overrides that give a recipe another input size.
+
+    Args:
+        size: the longer side in pixels, or ``WxH`` for ScanNet's layout, whose
+            images are not padded to a square.
+
+    Raises:
+        ConfigError: no number, two where one is needed, or sides that 8 does not
+            divide.
+    """
+    words = size.lower().split("x")
+    if not all(w.isdigit() for w in words) or len(words) > 2:
+        raise ConfigError(
+            f"--size {size}: write the longer side (840) or WxH (640x480)"
+        )
+    sides = [int(w) for w in words]
+    for side in sides:
+        if side % COARSE_STRIDE or side < MIN_SIDE:
+            near = max(MIN_SIDE, round(side / COARSE_STRIDE) * COARSE_STRIDE)
+            raise ConfigError(
+                f"--size {size}: sides are multiples of {COARSE_STRIDE} from "
+                f"{MIN_SIDE} on, take {near} for {side}"
+            )
+    if recipe.data.layout != "scannet":
+        if len(sides) == 2:
+            raise ConfigError(
+                f"--size {size}: {recipe.data.layout} images are padded to a square of "
+                "their longer side, give one number"
+            )
+        return [f"data.longer_side={sides[0]}"]
+    if len(sides) == 1:
+        w, h = recipe.data.width, recipe.data.height
+        scale = sides[0] / max(w, h)
+        sides = [round(s * scale / COARSE_STRIDE) * COARSE_STRIDE for s in (w, h)]
+    return [f"data.width={sides[0]}", f"data.height={sides[1]}"]
