@@ -3,6 +3,7 @@
 from .cells import CellScore, nearest_errors, right_cells
 from .epipolar import epipolar_distance, essential_matrix, match_precision
 from .evaluate import PairRecord, Scores, evaluate, merge, score_table
+from .looks import Look, attention_weights, layer_names, looks, token_stages
 from .matchers import LoFTRMatcher, Matcher, OracleMatcher, PairMatches
 from .pose import pose_auc, relative_pose_error
 from .protocol import INDOOR, OUTDOOR, Protocol
@@ -10,23 +11,27 @@ from .sift import SiftMatcher
 from .solvers import SOLVERS, EstimatedPose, estimate_pose
 
 __all__ = [
+    "INDOOR",
+    "OUTDOOR",
+    "SOLVERS",
     "CellScore",
     "EstimatedPose",
-    "INDOOR",
     "LoFTRMatcher",
+    "Look",
     "Matcher",
-    "OUTDOOR",
     "OracleMatcher",
     "PairMatches",
     "PairRecord",
     "Protocol",
-    "SOLVERS",
     "Scores",
     "SiftMatcher",
+    "attention_weights",
     "epipolar_distance",
     "essential_matrix",
     "estimate_pose",
     "evaluate",
+    "layer_names",
+    "looks",
     "match_precision",
     "merge",
     "nearest_errors",
@@ -34,4 +39,5 @@ __all__ = [
     "relative_pose_error",
     "right_cells",
     "score_table",
+    "token_stages",
 ]

@@ -32,14 +32,14 @@ SIGNED = "PuOr_r"  # for values with a sign; safe for colour-blind readers
 _STYLES = ("-", "--", "-.", ":")  # a second mark beside the colour
 
 
-def pca_colours(maps: Sequence[Tensor], stride: int = 1) -> list[Tensor]:
+def pca_colours(maps: Sequence[Tensor] | Tensor, stride: int = 1) -> list[Tensor]:
     """Feature maps as pictures: the same colour is the same kind of feature.
 
     Features are taken to length 1; their three main directions over *all* maps
     together become red, green and blue, each spread over its range.
 
     Args:
-        maps: (C, h, w) each, the same C.
+        maps: (C, h, w) each, the same C; or a batch (N, C, h, w).
         stride: each cell is repeated so often, to give a picture in input pixels.
 
     Returns:
