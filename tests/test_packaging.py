@@ -49,7 +49,7 @@ def test_every_package_is_pinned_inside_its_range() -> None:
 def test_imports_run_one_way() -> None:
     order = "errors progress geometry files recordings indexing datasets".split()
     order += "synthetic supervision model losses viz evaluation setup".split()
-    order += "check training launch doctor cli".split()
+    order += "check training launch doctor benchmarks cli".split()
     for path in sorted((ROOT / "loftr_nb").rglob("*.py")):
         parts = path.relative_to(ROOT / "loftr_nb").with_suffix("").parts
         if parts[0] not in order:
@@ -87,6 +87,7 @@ def test_readme_commands_are_understood(command: str) -> None:
 
     args = parse(words)
     if args.command == "plan":
+        words += ["--no-measure"]  # 20 steps at full size take a while
         done = subprocess.run(
             [sys.executable, "-m", "loftr_nb.cli.main", *words],
             capture_output=True,

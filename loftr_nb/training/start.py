@@ -17,12 +17,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..errors import CheckpointError, ConfigError, RunError
 from ..model import LoFTR, LoFTRConfig, weights
 from ..model.config import READING_FIELDS
 from .config import Recipe
+from .parts import freeze, parameter_groups
 from .run_folder import RunFolder
 
 # Fields that may differ from the file's: they do not change what its weights mean.
@@ -58,14 +60,20 @@ def start_file(start: str | os.PathLike[str]) -> Path:
 
 
 def pin_start(recipe: Recipe, folder: RunFolder) -> Recipe:
-    """The recipe with the checksum of the file it starts from.
+    """The recipe with the checksum of the file it starts from, all of it checked.
 
-    A run that is there already knows it: its file is not read again, and may be gone.
+    Before the folder is taken: a wrong file or part leaves no run behind. A run that
+    is there already knows the checksum: its file is not read again, and may be gone.
 
     Raises:
-        CheckpointError: the file cannot be read.
-        ConfigError: ``start_position`` without ``start``.
+        CheckpointError: see :func:`start_weights`.
+        ConfigError: ``start_position`` without ``start``, or see
+            :func:`.parts.freeze` and :func:`.parts.parameter_groups`.
     """
+    with torch.device("meta"):
+        model = LoFTR(recipe.model)
+    freeze(model, recipe.optim.freeze)
+    parameter_groups(model, recipe.optim)
     if not recipe.start:
         if recipe.start_position:
             raise ConfigError(
@@ -78,7 +86,9 @@ def pin_start(recipe: Recipe, folder: RunFolder) -> Recipe:
         before = folder.read_recipe()
         if before.start == recipe.start and before.start_sha256:
             return dataclasses.replace(recipe, start_sha256=before.start_sha256)
-    return dataclasses.replace(recipe, start_sha256=sha256(start_file(recipe.start)))
+    path = start_file(recipe.start)
+    start_weights(recipe, path)
+    return dataclasses.replace(recipe, start_sha256=sha256(path))
 
 
 def sha256(path: Path) -> str:
@@ -105,7 +115,7 @@ def new_model(recipe: Recipe, resuming: bool = False) -> LoFTR:
     Raises:
         CheckpointError: the file of ``start`` cannot be read, is another one than
             the run began with, or holds another network than the recipe's.
-        ConfigError, RunError: see :func:`start_weights`.
+        ConfigError: see :func:`start_weights`. RunError: the file has changed.
     """
     if not recipe.start or resuming:
         return LoFTR(recipe.model)
