@@ -14,12 +14,16 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from test_training import SMALL, trainer, weights
+from test_training import SMALL, small_recipe, trainer, weights
 
-from loftr_nb.errors import CheckpointError
+from loftr_nb.errors import CheckpointError, RunError
 from loftr_nb.model import LoFTR
-from loftr_nb.training import RunFolder, load_checkpoint
+from loftr_nb.progress import StatusLine
+from loftr_nb.training import RunFolder, Trainer, load_checkpoint
 from loftr_nb.training.checkpoint import KEEP_BEST, keep_best, load_last
+from loftr_nb.training.distributed import Process
+from loftr_nb.training.going_on import other_processes
+from loftr_nb.training.heartbeat import Heartbeat, failed
 from loftr_nb.viz import read_metrics
 
 STEPS = 40
@@ -32,14 +36,17 @@ def data(tiny_mini: Path) -> Path:
     return tiny_mini
 
 
-def command(data: Path, out: Path, processes: int = 1) -> list[str]:
+def command(data: Path, out: Path, processes: int = 1, restarts: int = 0) -> list[str]:
     words = [sys.executable, "-m"]
     if processes > 1:
         words += ["torch.distributed.run", "--standalone"]
+        words += ["--max-restarts", str(restarts)]
         words += ["--nproc-per-node", str(processes), "-m"]
     words += ["loftr_nb.training", "mini_ds", *SMALL, *CHANGES]
     words += [f"optim.batch={2 // processes}", "--data", str(data), "--out", str(out)]
-    return [*words, "--steps", str(STEPS), "--resume"]
+    words += ["--steps", str(STEPS)]
+    # Under --max-restarts nobody says --resume: it has to be known.
+    return words if restarts else [*words, "--resume"]
 
 
 def start(words: list[str]) -> subprocess.Popen:
@@ -56,10 +63,26 @@ def start(words: list[str]) -> subprocess.Popen:
 
 
 def finish(words: list[str]) -> str:
-    process = start(words)
-    text, _ = process.communicate(timeout=300)
+    return finished(start(words))
+
+
+def finished(process: subprocess.Popen) -> str:
+    """What it said; one that hangs is ended with all its processes."""
+    try:
+        text, _ = process.communicate(timeout=150)
+    except subprocess.TimeoutExpired:
+        end_all(process)
+        raise
     assert process.returncode == 0, text[-3000:]
     return text
+
+
+def end_all(process: subprocess.Popen) -> None:
+    """torchrun's processes have sessions of their own."""
+    agent = psutil.Process(process.pid)
+    for one in [*agent.children(recursive=True), agent]:
+        one.kill()
+    process.communicate()
 
 
 def wait_for_step(process: subprocess.Popen, out: Path, step: int) -> None:
@@ -156,12 +179,109 @@ def test_two_processes_stop_after_the_same_step_and_survive_a_kill(
     # Then everything is killed at once, as by a machine that goes down.
     process = start(command(data, out, 2))
     wait_for_step(process, out, stopped.step + 6)
-    agent = psutil.Process(process.pid)
-    for one in [*agent.children(recursive=True), agent]:
-        one.kill()
-    process.communicate()
+    end_all(process)
     assert "going on from step" in finish(command(data, out, 2))
     assert_same(out, undisturbed)
+    # And one alone, twice: with --max-restarts nobody has to do anything.
+    out = tmp_path / "restarted"
+    process = start(command(data, out, 2, restarts=3))
+    for step, rank in ((6, 1), (18, 0)):
+        wait_for_step(process, out, step)
+        rank_of(process, rank).kill()
+    assert finished(process).count("going on from step") == 2
+    assert_same(out, undisturbed)
+
+
+def rank_of(process: subprocess.Popen, rank: int) -> psutil.Process:
+    """One of the training processes of a torchrun."""
+    for child in psutil.Process(process.pid).children():
+        if child.is_running() and child.environ().get("RANK") == str(rank):
+            return child
+    raise AssertionError(f"rank {rank} is not there")
+
+
+def test_a_changed_recipe_says_what_changed_and_is_refused_unless_told(
+    data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    trainer(data, out, steps=2).run()
+    faster = small_recipe("optim.lr=0.01", "log.metrics_every=2")
+    before = RunFolder(out).config.read_bytes()
+    with pytest.raises(RunError, match=r"optim.lr: .* -> 0.01\nGive.*--allow-changes"):
+        trainer(data, out, steps=4, recipe=faster, resume=True)
+    with pytest.raises(RunError, match="--resume"):
+        trainer(data, out, steps=4, recipe=faster, allow_changes=True)
+    assert RunFolder(out).config.read_bytes() == before
+    run = trainer(data, out, steps=4, recipe=faster, resume=True, allow_changes=True)
+    assert run.step == 2
+    run.run()
+    folder = RunFolder(out)
+    assert folder.read_recipe() == faster
+    assert (out / "config-1.json").read_bytes() == before
+    assert [r["step"] for r in read_metrics(out)] == [1, 2, 4]
+    # Killed again before its first checkpoint, it is still known.
+    again = trainer(data, out, steps=4, recipe=faster, resume=True)
+    assert again.step == 4
+
+
+def test_what_does_not_decide_the_result_may_change(
+    data: Path, tmp_path: Path, capsys
+) -> None:
+    out = tmp_path / "run"
+    trainer(data, out, steps=2).run()
+    quiet = small_recipe("log.metrics_every=2", "data.workers=1", "data.path=moved")
+    process = Process(0, 1, torch.device("cpu"))
+    run = Trainer(quiet, data, out, process, 4, True, StatusLine())
+    run.run()
+    said = capsys.readouterr().out
+    assert "log.metrics_every: 1 -> 2" in said and "config-1.json" in said
+    assert torch.equal(weights(out), weights_of_a_whole_run(data, tmp_path, 4))
+
+
+def weights_of_a_whole_run(data: Path, tmp_path: Path, steps: int) -> torch.Tensor:
+    trainer(data, tmp_path / "whole", steps=steps).run()
+    return weights(tmp_path / "whole")
+
+
+def test_another_network_is_refused_whatever_is_allowed(
+    data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    trainer(data, out, steps=1).run()
+    other = small_recipe("model.coarse_layers=2")
+    with pytest.raises(RunError, match=r"model.coarse_layers: 1 -> 2\nIts weights"):
+        trainer(data, out, recipe=other, resume=True, allow_changes=True)
+
+
+def test_another_number_of_processes_is_said_in_words(
+    data: Path, tmp_path: Path
+) -> None:
+    run = trainer(data, tmp_path / "run", steps=1)
+    run.run()
+    state = load_checkpoint(run.folder.last)
+    two = Process(0, 2, torch.device("cpu"))
+    one = Process(0, 1, torch.device("cpu"))
+    assert other_processes(state, run.recipe, one) is None
+    said = other_processes(state, run.recipe, two)
+    assert "4 pairs now instead of 2" in said and "--global-batch 2" in said
+    half = small_recipe("optim.batch=1")
+    assert "2 pairs as before" in other_processes(state, half, two)
+
+
+def test_a_failed_run_says_so_and_another_ones_file_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "progress.json"
+    failed(path, "nothing is there")
+    assert not path.exists()
+    Heartbeat(path).beat("training", step=3)
+    failed(path, "rank 1: depth/3.png")
+    now = json.loads(path.read_text())
+    assert (now["state"], now["step"]) == ("failed", 3)
+    assert now["reason"] == "rank 1: depth/3.png"
+    path.write_text(json.dumps({"state": "finished", "pid": os.getpid() + 1}))
+    failed(path, "refused")
+    assert json.loads(path.read_text())["state"] == "finished"
 
 
 def test_a_damaged_last_checkpoint_falls_back_and_says_so(

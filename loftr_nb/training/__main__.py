@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 
 from ..errors import LoftrNbError
 from .command import add_arguments, run
+from .peers import PeerError
 from .signals import Stopped
 
 
@@ -22,9 +24,26 @@ def main() -> int:
         if os.environ.get("RANK", "0") == "0":
             print(f"loftr_nb.training: {stopped}", file=sys.stderr)
         return stopped.exit_status
-    except LoftrNbError as error:
-        print(f"loftr_nb.training: {error}", file=sys.stderr)
+    except PeerError as error:
+        # The process at fault says so itself; once a machine is enough beside it.
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            say(error)
         return error.exit_status
+    except LoftrNbError as error:
+        say(error)
+        return error.exit_status
+    except KeyboardInterrupt:
+        return 130
+    except Exception:
+        traceback.print_exc()
+        return 1
+
+
+def say(error: LoftrNbError) -> None:
+    """The error, and whose it is where there are several processes."""
+    many = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    who = f"rank {os.environ['RANK']}: " if many else ""
+    print(f"loftr_nb.training: {who}{error}", file=sys.stderr)
 
 
 if __name__ == "__main__":
@@ -33,5 +52,5 @@ if __name__ == "__main__":
     sys.stderr.flush()
     # Everything is written and the group is closed. Leaving without the
     # interpreter's teardown keeps gloo's threads from being destroyed while they
-    # end, which was seen to abort a finished process.
+    # end, which was seen to abort a finished process, or to keep one that failed.
     os._exit(status)

@@ -16,6 +16,7 @@ from ..errors import ConfigError
 from ..progress import StatusLine
 from ..viz import read_metrics
 from .config import Recipe
+from .distributed import PATIENCE
 from .finish import print_summary
 from .overfit import Verdict, overfit_recipe, verdict
 from .overrides import override
@@ -54,6 +55,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--backbone-rate", type=float, help="the backbone's share of the rate")
     add("--tensorboard", action="store_true", help="write RUN/tensorboard too")
     add("--resume", action="store_true", help="go on with the run in --out, if any")
+    add(
+        "--allow-changes",
+        action="store_true",
+        help="with --resume: go on although the recipe has changed (log.*, "
+        "evaluation.*, data.workers and data.path may change without)",
+    )
+    add(
+        "--patience",
+        type=float,
+        default=PATIENCE,
+        metavar="SECONDS",
+        help="how long a process waits for one that does not come or says nothing "
+        "more (default %(default).0f); raise it where one alone makes an index or "
+        "draws for longer",
+    )
     add("--json", action="store_true", help="print summary.json last")
 
 
@@ -136,6 +152,8 @@ def run(args: argparse.Namespace) -> int:
         args.resume,
         args.device,
         status=StatusLine(on=False) if args.json else None,
+        allow_changes=args.allow_changes,
+        patience=args.patience,
     )
     if summary is None:
         return 0

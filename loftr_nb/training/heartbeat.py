@@ -13,10 +13,10 @@ from typing import Any
 class Heartbeat:
     """Rewrites one small file every few seconds, whole each time.
 
-    Its fields: state (training, validating, evaluating, stopped or finished; a run
-    that failed leaves its last one), step, total, epoch, loss, lr, pairs_per_s,
-    data_wait (share, 0 to 1), memory (MiB), eta_s, pid, time (seconds since
-    1970). Unknown ones are null.
+    Its fields: state (starting, training, validating, evaluating, stopped, failed or
+    finished; a run that was killed leaves its last one), reason (of a failed one),
+    step, total, epoch, loss, lr, pairs_per_s, data_wait (share, 0 to 1), memory
+    (MiB), eta_s, pid, time (seconds since 1970). Unknown ones are null.
 
     every: seconds between two writes of the same state. on: False writes nothing.
     """
@@ -37,13 +37,30 @@ class Heartbeat:
         if not self.on or not (changed or now - self._last >= self.every):
             return
         self._last = now
-        content = self._values | {"pid": os.getpid(), "time": time.time()}
-        for name, value in content.items():
-            if isinstance(value, float) and not math.isfinite(value):
-                content[name] = None
-        part = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
-        try:
-            part.write_text(json.dumps(content) + "\n")
-            part.replace(self.path)
-        except OSError:
-            part.unlink(missing_ok=True)
+        _write(self.path, self._values)
+
+
+def failed(path: Path, reason: str) -> None:
+    """Say that this process's run has failed, and why.
+
+    Nothing is written where another process's run lies, as after a refused folder.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return
+    if isinstance(content, dict) and content.get("pid") == os.getpid():
+        _write(path, content | {"state": "failed", "reason": reason, "eta_s": None})
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    content = values | {"pid": os.getpid(), "time": time.time()}
+    for name, value in content.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            content[name] = None
+    part = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        part.write_text(json.dumps(content) + "\n")
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)

@@ -18,8 +18,9 @@ from ..errors import RunError
 from ..progress import StatusLine, duration, status_line
 from .board import require_tensorboard
 from .config import Recipe
-from .distributed import start, stop
+from .distributed import PATIENCE, start, stop
 from .finish import finish, validation
+from .leave import leave, ready
 from .recipes import get_recipe
 from .run_folder import RunFolder
 from .start import pin_start
@@ -37,6 +38,8 @@ def train(
     resume: bool = False,
     device: str | None = None,
     status: StatusLine | None = None,
+    allow_changes: bool = False,
+    patience: float = PATIENCE,
 ) -> dict[str, Any] | None:
     """Train a recipe to its end, evaluate it beside SIFT, write everything.
 
@@ -50,6 +53,8 @@ def train(
         device: ``cpu`` or ``cuda``; by default a GPU where there is one.
         status: where to speak; by default standard output, or one place that is
             rewritten where this runs in a notebook.
+        allow_changes: go on although the recipe is another one than before.
+        patience: seconds that a process waits for the others before it gives up.
 
     Returns:
         What ``summary.json`` holds, and under ``run`` the folder of the run; None
@@ -65,17 +70,20 @@ def train(
     folder = RunFolder(out)
     require_tensorboard(recipe)
     recipe = pin_start(recipe, folder)
+    process = start(device, patience)
+    ready(process, folder)
     # torchrun --max-restarts starts all processes anew after one has died.
-    resume = resume or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
-    process = start(device)
+    resume = resume or process.restarted
     status = status or status_line(on=process.is_main)
     try:
         done = folder.read_summary()
-        if done and resume and _is_this_run(folder, recipe, steps, done):
+        if done and resume and _is_complete(folder, recipe, steps, done, allow_changes):
             status.say(f"{folder.path} is complete")
             return done | {"run": str(out)} if process.is_main else None
         data = Path(data) if data is not None else Path(recipe.data.path)
-        trainer = Trainer(recipe, data, folder.path, process, steps, resume, status)
+        trainer = Trainer(
+            recipe, data, out, process, steps, resume, status, allow_changes
+        )
         status.say(trainer.plan.text())
         seconds = trainer.run(validation(trainer))
         status.say(f"trained in {duration(seconds)}, evaluating")
@@ -92,15 +100,22 @@ def train(
             return None
         # Read back: a run just made and one found complete then give the same.
         return (folder.read_summary() or {}) | {"run": str(out)}
+    except Exception as error:
+        leave(error, process, folder)
+        raise
     finally:
-        stop()
+        stop(process)
 
 
-def _is_this_run(
-    folder: RunFolder, recipe: Recipe, steps: int | None, done: dict[str, Any]
+def _is_complete(
+    folder: RunFolder,
+    recipe: Recipe,
+    steps: int | None,
+    done: dict[str, Any],
+    allow_changes: bool,
 ) -> bool:
-    if folder.read_recipe() != recipe:
-        folder.claim(recipe, Path(), resume=True)  # raises, naming the difference
+    if folder.changes(recipe, allow_changes):
+        return False  # there may be more to train, and there is more to evaluate
     if steps is not None and steps < done["steps"]:
         raise RunError(
             f"{folder.path} has already taken {done['steps']:,} steps, more than the "

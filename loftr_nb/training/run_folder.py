@@ -1,6 +1,7 @@
 """The folder of a run: what lies where, and whose it is.
 
-config.json     the recipe and where the data was
+config.json     the recipe and where the data was; config-1.json and so on are those
+                before a change
 metrics.jsonl   a row every few steps and each validation
 progress.json   where the run is right now, written every few seconds
 checkpoints/    last.pt and previous.pt to go on from; best.pt and best/ by validation
@@ -19,9 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import RunError
+from ..files.write import write_whole
 from .config import Recipe
 from .overrides import differences, from_dict
 from .recipes import recipe_to_dict
+
+# Fields that may change on the way: they decide how a run speaks and is scored, and
+# where its data lies, and not what is trained.
+HARMLESS = ("log.", "evaluation.", "data.workers:", "data.path:")
 
 
 @dataclass(frozen=True)
@@ -80,8 +86,7 @@ class RunFolder:
             RunError: no ``config.json``, or it is damaged.
         """
         try:
-            content = json.loads(self.config.read_text())
-            return from_dict(Recipe, content["recipe"], str(self.config))
+            return self._recipe_in(self.config)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(
                 f"{self.path} is no run folder ({self.config.name}: {error})"
@@ -91,16 +96,26 @@ class RunFolder:
         """The folder of the data this run was trained on."""
         return Path(json.loads(self.config.read_text())["data"])
 
-    def claim(self, recipe: Recipe, data: Path, resume: bool) -> None:
+    def claim(
+        self, recipe: Recipe, data: Path, resume: bool, allow_changes: bool = False
+    ) -> list[str]:
         """Make the folder this recipe's, or make sure that it already is.
+
+        A changed recipe becomes the folder's, and the one before is kept as
+        ``config-1.json`` and so on.
+
+        Args:
+            allow_changes: take a recipe that leads to another result, too.
+
+        Returns:
+            What has changed, a line each.
 
         Raises:
             RunError: the folder belongs to another run or holds other files, or
                 to this one and ``resume`` is False.
         """
         if self.config.exists():
-            self._check_ours(recipe, resume)
-            return
+            return self._take_over(recipe, data, resume, allow_changes)
         # What a launch writes is there before the training is.
         launched = {"logs", "launch.json"}
         if self.path.exists() and {p.name for p in self.path.iterdir()} - launched:
@@ -109,21 +124,70 @@ class RunFolder:
             )
         try:
             self.figures.mkdir(parents=True, exist_ok=True)
-            content = {"recipe": recipe_to_dict(recipe), "data": str(data.resolve())}
-            self.config.write_text(json.dumps(content, indent=2) + "\n")
+            self._write_config(recipe, data)
         except OSError as error:
             raise RunError(f"{self.path} cannot be written: {error}") from error
+        return []
 
-    def _check_ours(self, recipe: Recipe, resume: bool) -> None:
+    def changes(self, recipe: Recipe, allow_changes: bool) -> list[str]:
+        """What differs from the folder's recipe, a line each.
+
+        Raises:
+            RunError: a change leads to another result and is not allowed, or to
+                another network, which no checkpoint fits.
+        """
         changed = differences(self.read_recipe(), recipe)
-        if changed:
-            raise RunError(
-                f"{self.path} belongs to another run. Its recipe differs:\n  "
-                + "\n  ".join(changed)
-                + "\nGive another --out, or the recipe it was started with"
+        deciding = [line for line in changed if not line.startswith(HARMLESS)]
+        if any(line.startswith("model.") for line in deciding):
+            way = "Its weights do not fit another network: give another --out"
+        elif deciding and not allow_changes:
+            way = (
+                "Give another --out, the recipe it was started with, or "
+                "--allow-changes to go on from its last checkpoint with the new one"
             )
+        else:
+            return changed
+        raise RunError(
+            f"{self.path} belongs to another run. Its recipe differs:\n  "
+            + "\n  ".join(deciding)
+            + f"\n{way}"
+        )
+
+    def knows(self, recipe: Recipe) -> bool:
+        """Whether this is the folder's recipe or one before, but for the harmless."""
+        for path in (self.config, *self.path.glob("config-*.json")):
+            lines = differences(self._recipe_in(path), recipe)
+            if all(line.startswith(HARMLESS) for line in lines):
+                return True
+        return False
+
+    @staticmethod
+    def _recipe_in(path: Path) -> Recipe:
+        content = json.loads(path.read_text())
+        return from_dict(Recipe, content["recipe"], str(path))
+
+    def _write_config(self, recipe: Recipe, data: Path) -> None:
+        content = {"recipe": recipe_to_dict(recipe), "data": str(data.resolve())}
+        text = json.dumps(content, indent=2) + "\n"
+        write_whole(self.config, lambda file: file.write(text.encode()))
+
+    def _take_over(
+        self, recipe: Recipe, data: Path, resume: bool, allow_changes: bool
+    ) -> list[str]:
+        changed = self.changes(recipe, allow_changes)
         if not resume:
             raise RunError(
                 f"{self.path} already holds this run: go on with --resume, or give "
                 "another --out"
             )
+        before = self.read_data()
+        if before != data.resolve():
+            changed = [*changed, f"data: {before} -> {data.resolve()}"]
+        if changed:
+            number = 1 + len(list(self.path.glob("config-*.json")))
+            kept = self.path / f"config-{number}.json"
+            old = self.config.read_bytes()
+            write_whole(kept, lambda file: file.write(old))
+            self._write_config(recipe, data)
+            changed = [*changed, f"(the recipe before is kept in {kept.name})"]
+        return changed

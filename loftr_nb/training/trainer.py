@@ -24,6 +24,7 @@ from .checkpoint import has_checkpoint, keep_best, load_last, save_checkpoint
 from .config import Recipe
 from .distributed import Process
 from .failure import report
+from .going_on import agree_on_step, other_processes
 from .health import Health
 from .heartbeat import Heartbeat
 from .loaders import TrainingPairs
@@ -49,6 +50,7 @@ class Trainer:
         steps: stop after this many steps instead of the recipe's epochs.
         resume: go on from the folder's last checkpoint if it has one.
         status: where to speak.
+        allow_changes: go on with another recipe than the folder's.
 
     Raises:
         DataError, ConfigError, RunError, CheckpointError: before any step.
@@ -63,6 +65,7 @@ class Trainer:
         steps: int | None = None,
         resume: bool = False,
         status: StatusLine | None = None,
+        allow_changes: bool = False,
     ) -> None:
         if steps is not None and steps < 1:
             raise ConfigError(f"steps is {steps}: at least 1 is needed")
@@ -71,7 +74,11 @@ class Trainer:
         self.status = status or StatusLine(on=process.is_main)
         self.pairs = TrainingPairs.open(recipe, data, process, self.folder.cache)
         if process.is_main:
-            self.folder.claim(recipe, data, resume)
+            changed = self.folder.claim(recipe, data, resume, allow_changes)
+            if changed:
+                self.status.say("\n  ".join(["the recipe has changed:", *changed]))
+        self.heartbeat = Heartbeat(self.folder.progress, on=process.is_main)
+        self.heartbeat.beat("starting")
         process.wait()
         self.plan = make_plan(recipe, process.world, scenes=self.pairs.scenes)
         self.total = self.plan.total_steps if steps is None else steps
@@ -89,12 +96,12 @@ class Trainer:
         self.health = Health(recipe.log, self.status)
         if resume:
             self._restore()
+        agree_on_step(process, self.step, self.folder)
         # Only now: a folder that cannot be resumed keeps its metrics.
         self.board = Board()
         if process.is_main:
             self.board = open_board(recipe, self.folder.path, self.step)
             self.metrics = Metrics(self.folder.metrics, self.step, self.board)
-        self.heartbeat = Heartbeat(self.folder.progress, on=process.is_main)
 
     def _restore(self) -> None:
         state, damaged = load_last(self.folder.last.parent)
@@ -102,7 +109,7 @@ class Trainer:
             return
         if damaged:
             self.status.say(damaged)
-        if state.recipe != self.recipe:
+        if not self.folder.knows(state.recipe):
             raise CheckpointError(
                 f"{self.folder.last} was written by another recipe than the "
                 "folder's config.json: it was put there by hand"
@@ -114,6 +121,8 @@ class Trainer:
         self.step, self.best = state.step, state.best_auc10
         self.seconds = state.seconds
         self.status.say(f"going on from step {self.step:,} of {self.total:,}")
+        if said := other_processes(state, self.recipe, self.process):
+            self.status.say(said)
 
     def run(self, validate: Validate | None = None) -> float:
         """Train to the last step; returns the seconds of all calls so far.
