@@ -14,7 +14,7 @@ from ..errors import ConfigError
 from ..files import require_folder
 from ..geometry import COARSE_STRIDE
 from .augment import Augment
-from .images import resize_grey
+from .images import InputFrame, as_float, view_of_cells
 from .pair import Pair, View
 from .table import PairTable
 
@@ -100,14 +100,28 @@ class PosedPairs(Dataset[Pair]):
         scene = self.table.scenes[self.table.scene[i]]
         return f"{scene}: {first} and {second}, {score} ({self.table.where(i)})"
 
-    def _view(self, i: int, side: int, rng: np.random.Generator | None) -> View:
+    def frame(self, i: int, side: int) -> InputFrame:
+        """Image and depth of one side (0 or 1) of pair i, as training reads them."""
         raise NotImplementedError
 
-    def _prepare(
-        self, image: np.ndarray, size: tuple[int, int], rng: np.random.Generator | None
-    ) -> np.ndarray:
-        image = resize_grey(image, size)
-        return image if rng is None else self.augment(image, rng)
+    def frame_intrinsics(self, i: int, side: int) -> np.ndarray:
+        """(3, 3) K of one side of pair i, original pixels."""
+        raise NotImplementedError
+
+    @property
+    def pads(self) -> bool:
+        """Whether images are padded to a square."""
+        return False
+
+    def _view(self, i: int, side: int, rng: np.random.Generator | None) -> View:
+        frame = self.frame(i, side)
+        image = as_float(frame.grey)
+        if rng is not None:
+            image = self.augment(image, rng)
+        K = self.frame_intrinsics(i, side)
+        return view_of_cells(
+            image, frame.cell_depth, K, frame.original, self.pads, frame.name
+        )
 
     def _row(self, i: int) -> int:
         if not -len(self) <= i < len(self):

@@ -76,7 +76,13 @@ class StoredFile:
                 "the dataset again"
             )
         self._fd = fd
-        weakref.finalize(self, os.close, fd)
+        self._closer = weakref.finalize(self, os.close, fd)
+
+    def close(self) -> None:
+        """Let go of the handle; the next reading opens the file again."""
+        if self._fd is not None:
+            self._fd = None
+            self._closer()
 
     def _read_at(self, offset: int, count: int) -> bytes:
         if hasattr(os, "pread"):

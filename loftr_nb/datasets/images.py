@@ -7,6 +7,8 @@ the depth map ("original pixels"), and ``scale`` relates the two: original pixel
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import torch
@@ -58,7 +60,17 @@ def fit_longer_side(
 
 
 def resize_grey(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H, W) uint8 grey to (h, w) float32 in [0, 1] of ``size`` (w, h).
+    """(H, W) uint8 grey to (h, w) float32 in [0, 1] of ``size`` (w, h)."""
+    return as_float(resize_bytes(image, size))
+
+
+def as_float(image: np.ndarray) -> np.ndarray:
+    """Grey uint8 to float32 in [0, 1]."""
+    return image.astype(np.float32) / 255
+
+
+def resize_bytes(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H, W) uint8 grey to (h, w) uint8 of ``size`` (w, h).
 
     Shrinking averages over areas: taking single pixels makes texture that the
     other, differently scaled image does not have.
@@ -67,7 +79,7 @@ def resize_grey(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
         shrinks = size[0] <= image.shape[1] and size[1] <= image.shape[0]
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
         image = cv2.resize(image, tuple(size), interpolation=how)
-    return image.astype(np.float32) / 255
+    return image
 
 
 def pad_bottom_right(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -137,6 +149,39 @@ def check_same_aspect(
         )
 
 
+@dataclass(frozen=True)
+class InputFrame:
+    """A stored frame at the network's size, before light is changed or padding added.
+
+    Training reads nothing else of a frame's pixels: it is what a pack keeps.
+
+    grey: (h, w) uint8, sides divisible by 8. cell_depth: (h/8 * w/8,) float32
+    metres at the corners of coarse cells, None where there is no depth map.
+    original: (w, h) of the pixels that K and depth are in. name: the image's path.
+    """
+
+    grey: np.ndarray
+    cell_depth: np.ndarray | None
+    original: tuple[int, int]
+    name: str
+
+    @classmethod
+    def of(
+        cls,
+        image: np.ndarray,
+        depth: np.ndarray | None,
+        original: tuple[int, int],
+        size: tuple[int, int],
+        name: str,
+    ) -> InputFrame:
+        """From (H, W) uint8 grey and its depth map, resized to ``size`` (w, h)."""
+        if depth is not None:
+            corners = np.ones([s // COARSE_STRIDE for s in size[::-1]], bool)
+            scale = scale_to_original(original, size)
+            depth = sample_cell_depth(depth, corners, scale)
+        return cls(resize_bytes(image, size), depth, original, name)
+
+
 def make_view(
     image: np.ndarray,
     depth: np.ndarray | None,
@@ -156,22 +201,35 @@ def make_view(
         size: (w, h) of ``image``, divisible by 8.
         pad: whether to pad to a square at the bottom and the right.
     """
-    side = max(size)
-    if pad and side != min(size):
-        image, mask = pad_bottom_right(image, side)
-    else:
-        h, w = (s // COARSE_STRIDE for s in image.shape)
-        mask = np.ones((h, w), bool)
-    scale = scale_to_original(original, size)
-    if depth is None:
-        cells = np.zeros(mask.size, np.float32)
-    else:
-        cells = sample_cell_depth(depth, mask, scale)
+    if depth is not None:
+        corners = np.ones([s // COARSE_STRIDE for s in image.shape], bool)
+        scale = scale_to_original(original, size)
+        depth = sample_cell_depth(depth, corners, scale)
+    return view_of_cells(image, depth, K, original, pad, name)
+
+
+def view_of_cells(
+    image: np.ndarray,
+    cell_depth: np.ndarray | None,
+    K: np.ndarray,
+    original: tuple[int, int],
+    pad: bool,
+    name: str,
+) -> View:
+    """As :func:`make_view`, from (h/8 * w/8,) depths of the unpadded cells."""
+    size = image.shape[::-1]
+    h, w = (s // COARSE_STRIDE for s in image.shape)
+    mask = np.ones((h, w), bool)
+    if pad and max(size) != min(size):
+        image, mask = pad_bottom_right(image, max(size))
+    cells = np.zeros(mask.shape, np.float32)
+    if cell_depth is not None:
+        cells[:h, :w] = cell_depth.reshape(h, w)
     return View(
         image=torch.from_numpy(np.ascontiguousarray(image))[None],
-        cell_depth=torch.from_numpy(cells),
+        cell_depth=torch.from_numpy(cells.reshape(-1)),
         K=torch.from_numpy(np.asarray(K, np.float32)),
-        scale=torch.from_numpy(scale),
+        scale=torch.from_numpy(scale_to_original(original, size)),
         mask=torch.from_numpy(mask),
         name=name,
     )

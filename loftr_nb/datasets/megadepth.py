@@ -17,8 +17,7 @@ from ..geometry import relative_pose
 from ..recordings.megadepth_paths import MegaDepthPaths
 from .augment import Augment
 from .base import DepthUse, PosedPairs, check_divisible
-from .images import fit_longer_side, make_view
-from .pair import View
+from .images import InputFrame, fit_longer_side
 from .scene_info import load_megadepth_scenes
 
 
@@ -124,7 +123,17 @@ class MegaDepth(PosedPairs):
         path = self._paths.find_depth(written) if written else None
         return None if path is None else read_depth_h5(path)
 
-    def _view(self, i: int, side: int, rng: np.random.Generator | None) -> View:
+    @property
+    def pads(self) -> bool:
+        """Whether images are padded to a square."""
+        return self.pad
+
+    def frame_intrinsics(self, i: int, side: int) -> np.ndarray:
+        """(3, 3) K of one side of pair i, original pixels."""
+        return self.table.frames.K[self._frame(i, side)]
+
+    def frame(self, i: int, side: int) -> InputFrame:
+        """Image and depth of one side (0 or 1) of pair i, as training reads them."""
         frame = self._frame(i, side)
         frames = self.table.frames
         path = self._paths.image(frames.image[frame], frames.depth[frame])
@@ -137,12 +146,4 @@ class MegaDepth(PosedPairs):
                 "image and depth from the same release, neither of them resized"
             )
         size = fit_longer_side(original, self.size, self.divisor, str(path))
-        return make_view(
-            image=self._prepare(image, size, rng),
-            depth=depth,
-            K=frames.K[frame],
-            original=original,
-            size=size,
-            pad=self.pad,
-            name=str(path),
-        )
+        return InputFrame.of(image, depth, original, size, str(path))

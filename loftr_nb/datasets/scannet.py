@@ -17,9 +17,8 @@ from ..files import read_depth_png, read_image_grey, read_intrinsics_txt, read_p
 from ..geometry import COARSE_STRIDE, check_pose
 from .augment import Augment
 from .base import DepthUse, PosedPairs, check_divisible
-from .images import check_same_aspect, fit_longer_side, make_view, require_size
+from .images import InputFrame, check_same_aspect, fit_longer_side, require_size
 from .index import load_intrinsics, load_scannet_pairs
-from .pair import View
 
 _DEPTH_SIZE = (640, 480)  # of every ScanNet depth map
 
@@ -120,7 +119,12 @@ class ScanNet(PosedPairs):
             return None
         return read_depth_png(path)
 
-    def _view(self, i: int, side: int, rng: np.random.Generator | None) -> View:
+    def frame_intrinsics(self, i: int, side: int) -> np.ndarray:
+        """(3, 3) K of one side of pair i: that of its scene's depth camera."""
+        return self.intrinsics(self.table.scenes[self.table.scene[i]])
+
+    def frame(self, i: int, side: int) -> InputFrame:
+        """Image and depth of one side (0 or 1) of pair i, as training reads them."""
         path = self._path(i, side, "color", ".jpg")
         image, depth = read_image_grey(path), self._depth_map(i, side)
         original = _DEPTH_SIZE if depth is None else depth.shape[::-1]
@@ -129,6 +133,4 @@ class ScanNet(PosedPairs):
         size = self.size
         if size is None:
             size = fit_longer_side(original, None, COARSE_STRIDE, str(path))
-        K = self.intrinsics(self.table.scenes[self.table.scene[i]])
-        image = self._prepare(image, size, rng)
-        return make_view(image, depth, K, original, size, False, str(path))
+        return InputFrame.of(image, depth, original, size, str(path))
