@@ -22,8 +22,10 @@ import torch.distributed as dist
 from test_training import SMALL, weights
 
 from loftr_nb.errors import ConfigError, RunError
+from loftr_nb.launch.run import Run
 from loftr_nb.training import RunFolder
 from loftr_nb.training.distributed import start as join
+from loftr_nb.training.heartbeat import Heartbeat, failed
 from loftr_nb.training.meeting import agree
 from loftr_nb.training.peers import Peers
 
@@ -208,3 +210,15 @@ def test_whose_fault_it_was() -> None:
 def test_patience_must_be_positive() -> None:
     with pytest.raises(ConfigError, match="patience is 0"):
         join("cpu", patience=0)
+
+
+def test_attach_knows_why_a_run_failed(tmp_path: Path) -> None:
+    """Of a run that was started in a terminal, and whose folder alone is left."""
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "config.json").write_text("{}")
+    Heartbeat(out / "progress.json").beat("training", step=3, total=9)
+    failed(out / "progress.json", "rank 1: depth/3.png is truncated")
+    run = Run(out)
+    assert run.state == "failed" and run.poll().step == 3
+    assert "depth/3.png is truncated" in run.failure()

@@ -25,6 +25,7 @@ import psutil
 from ..errors import LoftrNbError, RunError
 from ..training import Recipe, RunFolder, differences
 from ..training.run import QUICK
+from ..training.run_folder import deciding
 from . import record as records
 from .command import Order, environment, make_order, shell_line, training_command
 from .logs import log_path
@@ -182,11 +183,12 @@ def _is_complete(
             raise RunError(f"{out} is not empty and holds no run: give another out=")
         return False
     changed = differences(folder.read_recipe(), order.recipe)
-    if changed and not training and not os.environ.get(QUICK):
+    if deciding(changed) and not training and not os.environ.get(QUICK):
         raise RunError(
             f"{out} belongs to another run. Its recipe differs:\n  "
-            + "\n  ".join(changed)
-            + "\nGive another out=, or the recipe it was started with"
+            + "\n  ".join(deciding(changed))
+            + "\nGive another out=, the recipe it was started with, or "
+            'training=["--allow-changes"] to go on with the new one'
         )
     if not resume:
         raise RunError(

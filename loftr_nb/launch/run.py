@@ -171,8 +171,10 @@ class Run:
     def failure(self, lines: int = 15) -> str:
         """Why the run failed: who, how, and the last lines of that process."""
         record = self.record
+        reason = self._reason()
         if record is None:
-            return f"{self.dir} ended before it was finished; it has no log"
+            why = f": {reason}" if reason else "; it has no log"
+            return f"{self.dir} ended before it was finished{why}"
         log = logs.log_path(self.dir, record.attempt)
         cause = logs.find_failure(log)
         who = "torchrun ended without a word: it was killed, or could not start"
@@ -180,10 +182,18 @@ class Run:
             who = f"process {cause.rank} of {record.nproc} {cause.words()}"
         said = logs.last_words(self.dir, record.attempt, cause, lines)
         quoted = "\n".join("    " + line for line in said) or "    (nothing)"
+        if reason and reason.splitlines()[0] not in quoted:
+            who += f". The run itself says: {reason}"
         return (
             f"{self.dir} failed at {self.poll().steps()}: {who}. Its last lines:\n"
             f"{quoted}\nAll of it: {log}. {self.way_on()}"
         )
+
+    def _reason(self) -> str | None:
+        """Why the run failed, as the training itself has it in progress.json."""
+        record = self.record
+        said = read_progress(self.dir, record.time if record else 0.0)
+        return said.get("reason") if said.get("state") == "failed" else None
 
     def way_on(self) -> str:
         """What launching it again would do, for a run that was stopped or failed."""
@@ -207,6 +217,8 @@ class Run:
     def _state_without_record(self) -> str:
         if self._trainers():
             return "training" if self.follower.rows else "starting"
+        if self._reason():
+            return "failed"
         return "finished" if read_summary(self.dir) is not None else "stopped"
 
     def _pairs(self) -> int | None:

@@ -30,6 +30,11 @@ from .recipes import recipe_to_dict
 HARMLESS = ("log.", "evaluation.", "data.workers:", "data.path:")
 
 
+def deciding(changed: list[str]) -> list[str]:
+    """Of the lines of :func:`.differences`, those that lead to another result."""
+    return [line for line in changed if not line.startswith(HARMLESS)]
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """Paths inside a run's folder."""
@@ -137,10 +142,10 @@ class RunFolder:
                 another network, which no checkpoint fits.
         """
         changed = differences(self.read_recipe(), recipe)
-        deciding = [line for line in changed if not line.startswith(HARMLESS)]
-        if any(line.startswith("model.") for line in deciding):
+        found = deciding(changed)
+        if any(line.startswith("model.") for line in found):
             way = "Its weights do not fit another network: give another --out"
-        elif deciding and not allow_changes:
+        elif found and not allow_changes:
             way = (
                 "Give another --out, the recipe it was started with, or "
                 "--allow-changes to go on from its last checkpoint with the new one"
@@ -149,7 +154,7 @@ class RunFolder:
             return changed
         raise RunError(
             f"{self.path} belongs to another run. Its recipe differs:\n  "
-            + "\n  ".join(deciding)
+            + "\n  ".join(found)
             + f"\n{way}"
         )
 
@@ -157,7 +162,7 @@ class RunFolder:
         """Whether this is the folder's recipe or one before, but for the harmless."""
         for path in (self.config, *self.path.glob("config-*.json")):
             lines = differences(self._recipe_in(path), recipe)
-            if all(line.startswith(HARMLESS) for line in lines):
+            if not deciding(lines):
                 return True
         return False
 
