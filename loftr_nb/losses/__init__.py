@@ -5,6 +5,7 @@ from .config import LossConfig
 from .fine import fine_loss
 from .sampling import FineSamples, choose_fine_samples
 from .step import StepOutput, TrainingStep, training_step
+from .streamed import streamed_coarse_loss
 
 __all__ = [
     "FineSamples",
@@ -14,5 +15,6 @@ __all__ = [
     "choose_fine_samples",
     "coarse_loss",
     "fine_loss",
+    "streamed_coarse_loss",
     "training_step",
 ]

@@ -22,6 +22,10 @@ class LossConfig:
     fine_share: fine samples of a pair, as a share of its coarse cells (the
         released code calls it ``train_coarse_percent``).
     fine_min_gt: how many of them, at least, come from the ground truth.
+    matrix: ``streamed`` computes the coarse loss block by block, in memory that
+        grows with the number of cells; ``plain`` builds the matrix of all pairs
+        of cells (92 MB at 640x480, and several of it), as the released code does.
+        Both give the same loss.
     fine_std_min: radii of the fine window; a smaller std weighs as this one does.
         The default is the released one and never binds: one heat map that is
         sure of itself (std 2e-5) can then outweigh all other samples of a pair.
@@ -39,10 +43,11 @@ class LossConfig:
     fine_share: float = 0.2
     fine_min_gt: int = 200
     fine_std_min: float = 1e-10
+    matrix: Literal["streamed", "plain"] = "streamed"
 
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self))
-        for field in ("supervision", "clamp"):
+        for field in ("supervision", "clamp", "matrix"):
             value, known = getattr(self, field), get_args(hints[field])
             if value not in known:
                 raise ConfigError(

@@ -22,13 +22,13 @@ from .config import LossConfig
 # The released clamp keeps P in [1e-6, 1 - 1e-6]; these are its logarithms.
 LOG_P_MIN = math.log(1e-6)
 LOG_P_MAX = math.log1p(-1e-6)
-_LOG_HALF = -math.log(2.0)
+LOG_HALF = -math.log(2.0)
 
 
 def log1mexp(x: Tensor) -> Tensor:
     """log(1 - e^x) for x < 0, accurate at both ends (Maechler, 2012)."""
     return torch.where(
-        x > _LOG_HALF, torch.log(-torch.expm1(x)), torch.log1p(-torch.exp(x))
+        x > LOG_HALF, torch.log(-torch.expm1(x)), torch.log1p(-torch.exp(x))
     )
 
 
@@ -63,13 +63,18 @@ def negative_term(log_p: Tensor, config: LossConfig) -> Tensor:
     return _negative_value(at, config)
 
 
-def _held(log_p: Tensor, config: LossConfig) -> Tensor:
-    """log P within bounds where its negative term has a value and is cheap."""
+def bounds(config: LossConfig) -> tuple[float, float]:
+    """Least and largest log P at which a negative term is computed."""
     if config.clamp == "released":
-        return log_p.clamp(LOG_P_MIN, LOG_P_MAX)
+        return LOG_P_MIN, LOG_P_MAX
     # Below, the term is under e^-80 and nothing in a sum, but a CPU takes ten
     # times as long over float32 numbers that small.
-    return log_p.clamp(-80 / (config.gamma + 1), LOG_P_MAX)
+    return -80 / (config.gamma + 1), LOG_P_MAX
+
+
+def _held(log_p: Tensor, config: LossConfig) -> Tensor:
+    """log P within bounds where its negative term has a value and is cheap."""
+    return log_p.clamp(*bounds(config))
 
 
 def _negative_value(at: Tensor, config: LossConfig) -> Tensor:

@@ -1,7 +1,8 @@
 """One training step's forward pass: from a batch to a loss that can go backward.
 
-The confidence matrix lives inside this function and nowhere else: what leaves
-are sums per pair and counts. Letters: B pairs, M fine samples.
+Confidences live inside this function and nowhere else, and unless the plain form
+is asked for never as a whole matrix: what leaves are sums per pair and counts.
+Letters: B pairs, M fine samples.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from .coarse import coarse_loss
 from .config import LossConfig
 from .fine import fine_error_px, fine_loss
 from .sampling import choose_fine_samples
+from .streamed import streamed_coarse_loss
 
 if TYPE_CHECKING:
     from ..datasets.pair import Batch
-    from ..model import LoFTR
+    from ..model import CoarseMatches, Features, LoFTR
 
 
 @dataclass
@@ -102,12 +104,7 @@ def training_step(
     features = model.features(batch.image0, batch.image1, batch.mask0, batch.mask1)
     masks = features.mask0, features.mask1  # None where nothing is padded
     spv = dataclasses.replace(spv, mask0=masks[0], mask1=masks[1])
-    matcher = model.coarse_matching
-    log_conf = matcher.log_confidence(features.coarse0, features.coarse1, *masks)
-    coarse = coarse_loss(log_conf, spv, config)
-    predicted = matcher.predict(log_conf, spv.grid0, spv.grid1, *masks)
-    right = _right_cells(log_conf.cells.detach(), spv)
-    del log_conf  # from here on only the backward pass knows the matrix
+    coarse, predicted, right = _coarse(model, features, spv, config)
     samples = choose_fine_samples(predicted, spv, config, seeds)
     offsets = model.refine(features, *samples)
     radius = float(model.config.window // 2 * FINE_STRIDE)
@@ -145,9 +142,23 @@ class TrainingStep(nn.Module):
         return training_step(self.model, batch, self.config, seeds)
 
 
-def _right_cells(cells: Tensor, spv: CoarseSupervision) -> Tensor:
-    best = cells.argmax(dim=2)[spv.b, spv.i]
-    return _count(spv.b[best == spv.j], spv.batch)
+def _coarse(
+    model: LoFTR, features: Features, spv: CoarseSupervision, config: LossConfig
+) -> tuple[Tensor, CoarseMatches, Tensor]:
+    """Coarse loss of each pair (B,), predicted matches, true cells on top (B,)."""
+    matcher, masks = model.coarse_matching, (spv.mask0, spv.mask1)
+    given = features.coarse0, features.coarse1, *masks
+    if config.matrix == "streamed":
+        found = matcher.streamed(*given)
+        loss = streamed_coarse_loss(found, spv, config)
+        j_of = found.best().j_of
+    else:
+        found = matcher.log_confidence(*given)
+        loss = coarse_loss(found, spv, config)
+        j_of = found.cells.detach().argmax(dim=2)
+    predicted = matcher.predict(found, spv.grid0, spv.grid1, *masks)
+    right = j_of[spv.b, spv.i] == spv.j
+    return loss, predicted, _count(spv.b[right], spv.batch)
 
 
 def _count(b: Tensor, batch: int) -> Tensor:

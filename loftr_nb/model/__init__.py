@@ -5,6 +5,7 @@ from .config import LoFTRConfig
 from .fine_matching import FineOffsets
 from .loftr import Features, LoFTR, Matches, MatchResult
 from .sinkhorn import log_sinkhorn
+from .streaming import StreamedConfidence
 
 __all__ = [
     "LOG_FLOOR",
@@ -17,5 +18,6 @@ __all__ = [
     "LogConfidence",
     "MatchResult",
     "Matches",
+    "StreamedConfidence",
     "log_sinkhorn",
 ]

@@ -9,9 +9,14 @@ Letters: B images, H and W pixels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .norm_conv import activate_, convolve_normed, convolve_twice
+from .recompute import recomputed
 
 
 def _conv1x1(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
@@ -40,9 +45,14 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
-        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        y = self.bn2(self.conv2(y))
-        return F.relu(y + self.downsample(x), inplace=True)
+        if torch.is_grad_enabled():
+            y = self.bn2(convolve_twice(x, self.conv1, self.bn1, self.conv2))
+            return F.relu(y + self.downsample(x), inplace=True)
+        y = activate_(convolve_normed(x, self.conv1, self.bn1), 0.0)
+        y = convolve_normed(y, self.conv2, self.bn2)
+        if isinstance(self.downsample, nn.Sequential):
+            x = convolve_normed(x, *self.downsample)
+        return activate_(y.add_(x), 0.0)
 
 
 def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
@@ -51,13 +61,21 @@ def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     )
 
 
-def _smooth(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        _conv3x3(inputs, inputs),
-        nn.BatchNorm2d(inputs),
-        nn.LeakyReLU(inplace=True),
-        _conv3x3(inputs, outputs),
-    )
+class Smooth(nn.Sequential):
+    """3x3 convolution, batch norm, leaky ReLU, 3x3 convolution."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(
+            _conv3x3(inputs, inputs),
+            nn.BatchNorm2d(inputs),
+            nn.LeakyReLU(inplace=True),
+            _conv3x3(inputs, outputs),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) to (B, outputs, H, W)."""
+        first, norm, activation, second = self
+        return convolve_twice(x, first, norm, second, activation.negative_slope)
 
 
 class Backbone(nn.Module):
@@ -66,10 +84,18 @@ class Backbone(nn.Module):
     Args:
         initial_dim: channels after the first convolution.
         block_dims: channels at 1/2, 1/4 and 1/8.
+        recompute: keep the maps between the stages only, and make those within
+            again in the backward pass.
     """
 
-    def __init__(self, initial_dim: int, block_dims: tuple[int, int, int]) -> None:
+    def __init__(
+        self,
+        initial_dim: int,
+        block_dims: tuple[int, int, int],
+        recompute: bool = False,
+    ) -> None:
         super().__init__()
+        self.recompute = recompute
         half, quarter, eighth = block_dims
         self.conv1 = nn.Conv2d(1, initial_dim, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(initial_dim)
@@ -78,9 +104,9 @@ class Backbone(nn.Module):
         self.layer3 = _stage(quarter, eighth, stride=2)
         self.layer3_outconv = _conv1x1(eighth, eighth)
         self.layer2_outconv = _conv1x1(quarter, eighth)
-        self.layer2_outconv2 = _smooth(eighth, quarter)
+        self.layer2_outconv2 = Smooth(eighth, quarter)
         self.layer1_outconv = _conv1x1(half, quarter)
-        self.layer1_outconv2 = _smooth(quarter, half)
+        self.layer1_outconv2 = Smooth(quarter, half)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(
@@ -96,12 +122,25 @@ class Backbone(nn.Module):
         ``image`` is (B, 1, H, W) with H and W divisible by 8.
         """
         image = image.contiguous(memory_format=torch.channels_last)
-        x1 = self.layer1(F.relu(self.bn1(self.conv1(image)), inplace=True))
-        x2 = self.layer2(x1)
-        coarse = self.layer3_outconv(self.layer3(x2))
-        middle = self.layer2_outconv2(self.layer2_outconv(x2) + _twice(coarse))
-        fine = self.layer1_outconv2(self.layer1_outconv(x1) + _twice(middle))
-        return coarse, fine
+        x1 = self._run(self._first_stage, image)
+        x2 = self._run(self.layer2, x1)
+        coarse = self.layer3_outconv(self._run(self.layer3, x2))
+        middle = self._run(self._middle, x2, coarse)
+        return coarse, self._run(self._fine, x1, middle)
+
+    def _run(self, stage: Callable, *inputs: Tensor) -> Tensor:
+        return recomputed(self, stage, *inputs) if self.recompute else stage(*inputs)
+
+    def _first_stage(self, image: Tensor) -> Tensor:
+        x = convolve_normed(image, self.conv1, self.bn1)
+        return self.layer1(activate_(x, 0.0))
+
+    def _middle(self, x2: Tensor, coarse: Tensor) -> Tensor:
+        # In place: no backward pass needs the summands.
+        return self.layer2_outconv2(self.layer2_outconv(x2).add_(_twice(coarse)))
+
+    def _fine(self, x1: Tensor, middle: Tensor) -> Tensor:
+        return self.layer1_outconv2(self.layer1_outconv(x1).add_(_twice(middle)))
 
 
 def _twice(x: Tensor) -> Tensor:

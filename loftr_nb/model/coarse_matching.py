@@ -5,6 +5,10 @@ softmax over the row by a softmax over the column; optimal transport balances ro
 and columns against dustbins. Both work in log space: P itself underflows for most
 pairs of an untrained network, and a loss on log P still sees them.
 
+Each comes in two forms: as the whole matrix (:meth:`CoarseMatching.log_confidence`),
+to read and to check against, and streamed (:meth:`CoarseMatching.streamed`), which
+training and matching use: the same numbers in memory that grows with L + S.
+
 Letters: B pairs, L and S cells of image 0 and 1, C channels, M matches.
 """
 
@@ -17,7 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from .config import LoFTRConfig
-from .sinkhorn import NO_SCORE, log_sinkhorn
+from .sinkhorn import NO_SCORE, log_sinkhorn, streamed_sinkhorn
+from .streaming import PairConfidence, StreamedConfidence, row_and_column_sums
 
 # log P of a pair of cells of which one is padding: exp of it is exactly 0, and a
 # sum of thousands of them stays finite.
@@ -85,6 +90,44 @@ class CoarseMatching(nn.Module):
             cells = dual_log_softmax(mask_cells(scores, mask0, mask1, NO_SCORE))
             return LogConfidence(mask_cells(cells, mask0, mask1, LOG_FLOOR))
 
+    def streamed(
+        self,
+        feat0: Tensor,
+        feat1: Tensor,
+        mask0: Tensor | None = None,
+        mask1: Tensor | None = None,
+    ) -> StreamedConfidence:
+        """What :meth:`log_confidence` gives, without the matrix.
+
+        Arguments as there. Differentiable through the potentials and through
+        :meth:`.PairConfidence.at`; padded cells are left out.
+        """
+        B, L, C = feat0.shape
+        S = feat1.shape[1]
+        dtype = torch.promote_types(feat0.dtype, torch.float32)
+        with torch.autocast(feat0.device.type, enabled=False):
+            pairs = []
+            for n in range(B):
+                cells0 = _shown(mask0, n, L, feat0.device)
+                cells1 = _shown(mask1, n, S, feat1.device)
+                x0 = feat0[n] if mask0 is None else feat0[n, cells0]
+                x1 = feat1[n] if mask1 is None else feat1[n, cells1]
+                x0, x1 = x0.to(dtype), x1.to(dtype)
+                pairs.append(self._streamed_pair(x0, x1, cells0, cells1))
+            return StreamedConfidence(pairs, (L, S))
+
+    def _streamed_pair(
+        self, x0: Tensor, x1: Tensor, cells0: Tensor, cells1: Tensor
+    ) -> PairConfidence:
+        scale = 1 / x0.shape[-1]
+        if not self._is_ds:
+            rounds = self.config.sinkhorn_iterations
+            found = streamed_sinkhorn(x0, x1, scale, self.bin_score, rounds)
+            return PairConfidence(x0, x1, scale, *found[:2], cells0, cells1, *found[2:])
+        scale /= self.config.temperature
+        rows, columns = row_and_column_sums(x0, x1, scale)
+        return PairConfidence(x0, x1, 2 * scale, -rows, -columns, cells0, cells1)
+
     def _scores(self, feat0: Tensor, feat1: Tensor) -> Tensor:
         dtype = torch.promote_types(feat0.dtype, torch.float32)
         norm = feat0.shape[-1] ** 0.5
@@ -110,7 +153,7 @@ class CoarseMatching(nn.Module):
     @torch.no_grad()
     def predict(
         self,
-        log_confidence: LogConfidence | Tensor,
+        log_confidence: StreamedConfidence | LogConfidence | Tensor,
         grid0: tuple[int, int],
         grid1: tuple[int, int],
         mask0: Tensor | None = None,
@@ -125,27 +168,45 @@ class CoarseMatching(nn.Module):
         keeps it, so that the fine stage sees more of what the network believes.
 
         Args:
-            log_confidence: of :meth:`log_confidence`, or its ``cells``.
+            log_confidence: of :meth:`streamed` or :meth:`log_confidence`, or the
+                latter's ``cells``.
             grid0, grid1: (h, w) rows and columns of cells.
             mask0, mask1: (B, L) and (B, S) bool, False = padding.
         """
-        if isinstance(log_confidence, Tensor):
-            log_confidence = LogConfidence(log_confidence)
-        cells = log_confidence.cells
-        if log_confidence.dustbin0 is not None and not self.training:
-            cells = without_unmatched(log_confidence)
-        best, j_of = cells.max(dim=2)  # (B, L): no (B, L, S) mask is built
-        i_of = cells.argmax(dim=1)
-        B, L, _ = cells.shape
-        own = torch.arange(L, device=cells.device)
+        best, j_of, i_of = self._best(log_confidence)
+        B, L = best.shape
+        own = torch.arange(L, device=best.device)
         keep = i_of.gather(1, j_of) == own
         threshold = self.config.threshold
         keep &= best > (math.log(threshold) if threshold > 0 else LOG_FLOOR)
-        keep &= inner_cells(grid0, self.config.border, mask0, B, cells.device)
-        inner1 = inner_cells(grid1, self.config.border, mask1, B, cells.device)
+        keep &= inner_cells(grid0, self.config.border, mask0, B, best.device)
+        inner1 = inner_cells(grid1, self.config.border, mask1, B, best.device)
         keep &= inner1.gather(1, j_of)
         b, i = keep.nonzero(as_tuple=True)
         return CoarseMatches(b, i, j_of[b, i], best[b, i].exp())
+
+    def _best(
+        self, found: StreamedConfidence | LogConfidence | Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, L) the row's largest log P, and its cell; (B, S) that of the column."""
+        prefilter = not self.training and not self._is_ds
+        if isinstance(found, StreamedConfidence):
+            best = (found.without_unmatched() if prefilter else found).best()
+            return best.value0, best.j_of, best.i_of
+        if isinstance(found, Tensor):
+            found = LogConfidence(found)
+        cells = found.cells
+        if found.dustbin0 is not None and prefilter:
+            cells = without_unmatched(found)
+        best, j_of = cells.max(dim=2)  # (B, L): no (B, L, S) mask is built
+        return best, j_of, cells.argmax(dim=1)
+
+
+def _shown(mask: Tensor | None, pair: int, N: int, device: torch.device) -> Tensor:
+    """Numbers of a pair's unpadded cells."""
+    if mask is None:
+        return torch.arange(N, device=device)
+    return mask[pair].nonzero()[:, 0]
 
 
 def dual_log_softmax(scores: Tensor) -> Tensor:

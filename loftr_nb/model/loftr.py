@@ -1,9 +1,10 @@
 """LoFTR: two images in, matches out.
 
 The stages can be called one by one, which is what training does:
-:meth:`LoFTR.features`, ``coarse_matching.log_confidence``,
-``coarse_matching.predict``, :meth:`LoFTR.refine`. :meth:`LoFTR.forward` runs them
-in a row, :meth:`LoFTR.match` takes images as people have them.
+:meth:`LoFTR.features`, ``coarse_matching.streamed`` (or ``log_confidence``, the same
+as a matrix), ``coarse_matching.predict``, :meth:`LoFTR.refine`.
+:meth:`LoFTR.forward` runs them in a row, :meth:`LoFTR.match` takes images as people
+have them.
 
 Letters: B pairs, L and S coarse cells of image 0 and 1, C channels, M matches.
 Pixels are (x, y), grids (rows, columns).
@@ -94,14 +95,17 @@ class LoFTR(nn.Module):
         super().__init__()
         self.config = config = config or LoFTRConfig()
         coarse, fine, kind = config.coarse_dim, config.fine_dim, config.attention
-        self.backbone = Backbone(config.initial_dim, config.block_dims)
+        again, layers = config.recompute == "all", config.recompute != "none"
+        self.backbone = Backbone(config.initial_dim, config.block_dims, again)
         self.pos_encoding = PositionEncoding(coarse, config.position)
         self.loftr_coarse = Transformer(
-            coarse, config.coarse_heads, config.coarse_layers, kind
+            coarse, config.coarse_heads, config.coarse_layers, kind, layers
         )
         self.coarse_matching = CoarseMatching(config)
         self.fine_preprocess = FinePreprocess(coarse, fine, config.window)
-        self.loftr_fine = Transformer(fine, config.fine_heads, config.fine_layers, kind)
+        self.loftr_fine = Transformer(
+            fine, config.fine_heads, config.fine_layers, kind, layers
+        )
 
     def features(
         self,
@@ -168,13 +172,13 @@ class LoFTR(nn.Module):
         Arguments and errors otherwise as :meth:`features`.
         """
         f = self.features(image0, image1, mask0, mask1)
-        found = self.coarse_matching.log_confidence(
-            f.coarse0, f.coarse1, f.mask0, f.mask1
-        )
+        with torch.no_grad():
+            found = self.coarse_matching.streamed(
+                f.coarse0, f.coarse1, f.mask0, f.mask1
+            )
         b, i, j, confidence = self.coarse_matching.predict(
             found, f.grid0, f.grid1, f.mask0, f.mask1
         )
-        del found  # the largest tensor of all
         offset, std = self.refine(f, b, i, j)
         radius = self.config.window // 2 * FINE_STRIDE
         points0 = _corners(i, f.grid0)

@@ -12,8 +12,12 @@ Letters: B pairs, L and S cells of image 0 and 1.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+
+from .streaming import transport_round
 
 # Score of a cell that takes no part. Finite, because -inf - (-inf) is NaN.
 NO_SCORE = -1e9
@@ -57,6 +61,42 @@ def log_sinkhorn(
         v = log_nu - torch.logsumexp(z + u[:, :, None], dim=1)
         v = v.masked_fill(~columns, 0.0)
     return z + (u + whole)[:, :, None] + v[:, None, :]
+
+
+def streamed_sinkhorn(
+    x0: Tensor, x1: Tensor, scale: float, dustbin: Tensor, iterations: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """:func:`log_sinkhorn` of the scores ``scale x0 x1^T``, without a matrix.
+
+    Of one pair without padding. A dustbin scores the same against every cell, so
+    its row and column are sums over vectors.
+
+    Args:
+        x0, x1: (L, C) and (S, C). Others as in :func:`log_sinkhorn`.
+
+    Returns:
+        a (L,) and b (S,), so that log P of cells is ``scale x0 x1^T + a + b``; and
+        log P of having no match, (L,) and (S,).
+    """
+    L, S = len(x0), len(x1)
+    bin_score = dustbin.to(x0.dtype)
+    whole = math.log(max(L + S, 1))
+    mass0, mass1 = (math.log(max(n, 1)) - whole for n in (S, L))
+    v, v_bin = x1.new_zeros(S), x1.new_zeros(())
+    for _ in range(iterations):
+        rows, columns = transport_round(x0, x1, v, bin_score + v_bin, scale)
+        u = -whole - rows
+        u_bin = mass0 - bin_score - _total(v, v_bin)
+        # The round counts the columns with -rows where u belongs.
+        v = -whole - torch.logaddexp(columns - whole, bin_score + u_bin)
+        v_bin = mass1 - bin_score - _total(u, u_bin)
+    a = u + whole
+    return a, v, bin_score + a + v_bin, bin_score + u_bin + whole + v
+
+
+def _total(potentials: Tensor, of_bin: Tensor) -> Tensor:
+    """Scalar: log-sum-exp over the cells and the dustbin."""
+    return torch.logsumexp(torch.cat([potentials, of_bin[None]]), 0)
 
 
 def _taking_part(mask: Tensor | None, B: int, N: int, like: Tensor) -> Tensor:
