@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from itertools import product
 
 import pytest
 import torch
-from test_step import SEEDS, gradients, shifted, small
-from torch import Tensor
+import torch.nn.functional as F
+from test_step import SEEDS, double, gradients, shifted, small
+from torch import Tensor, nn
 
 from loftr_nb.losses import LossConfig, coarse_loss, streamed_coarse_loss, training_step
-from loftr_nb.model import CoarseMatching, LoFTRConfig
+from loftr_nb.model import CoarseMatching, LoFTR, LoFTRConfig
 from loftr_nb.model import streaming as streaming_module
+from loftr_nb.model.norm_conv import convolve_twice
 from loftr_nb.supervision import CoarseSupervision
 
 GRID0, GRID1 = (6, 8), (7, 9)
@@ -269,3 +272,74 @@ def test_nothing_of_the_matrix_is_kept(matcher):
     loss.sum().backward()
     L, S = (f.shape[1] for f in inputs)
     assert saved and max(saved) <= max(L, S) * 16 < L * S
+
+
+def train_once(recompute: str, attention: str = "linear"):
+    """Loss, gradients and batch-norm averages of one step in float64."""
+    model, batch = small().double(), double(shifted())
+    config = dataclasses.replace(model.config, recompute=recompute, attention=attention)
+    again = LoFTR(config).double().train()
+    again.load_state_dict(model.state_dict())
+    out = training_step(again, batch, LossConfig(), SEEDS)
+    out.loss.backward()
+    return out.loss.detach(), gradients(again), dict(again.named_buffers())
+
+
+@pytest.mark.parametrize("recompute", ["layers", "all"])
+def test_made_again_is_the_same(recompute):
+    """And a batch norm that is made again counts its batch once."""
+    loss, grads, buffers = train_once("none")
+    other_loss, other_grads, other_buffers = train_once(recompute)
+    assert torch.equal(loss, other_loss)
+    for name, want in grads.items():
+        assert torch.equal(other_grads[name], want), name
+    for name, want in buffers.items():
+        assert torch.equal(other_buffers[name], want), name
+    assert other_buffers["backbone.bn1.num_batches_tracked"] == 1
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.01])
+@pytest.mark.parametrize("training", [True, False])
+def test_norm_between_convolutions_equals_the_plain_layers(training, slope):
+    """Values, gradients and averages; frozen averages too."""
+    first, second = nn.Conv2d(16, 16, 3, padding=1), nn.Conv2d(16, 32, 3, padding=1)
+    first.bias = second.bias = None
+    norm = nn.BatchNorm2d(16).train(training)
+    nn.init.uniform_(norm.weight), nn.init.uniform_(norm.bias)
+    norm.running_var.fill_(2.0)
+    layers = nn.ModuleList([first, norm, second]).double()
+    twin = copy.deepcopy(layers)
+    x = torch.randn(2, 16, 9, 7).double().requires_grad_()
+    y = x.detach().clone().requires_grad_()
+    got = convolve_twice(x, first, norm, second, slope)
+    want = twin[2](F.leaky_relu(twin[1](twin[0](y)), slope))
+    torch.testing.assert_close(got, want)
+    weight = torch.randn_like(want)
+    (got * weight).sum().backward()
+    (want * weight).sum().backward()
+    torch.testing.assert_close(x.grad, y.grad)
+    for ours, theirs in zip(layers.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+    for ours, theirs in zip(layers.buffers(), twin.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+    if not training:
+        with torch.no_grad():
+            torch.testing.assert_close(
+                convolve_twice(x, first, norm, second, slope), want
+            )
+
+
+def test_norm_between_convolutions_keeps_one_map():
+    """The convolution's input is not among what is saved."""
+    first, second = (nn.Conv2d(16, 16, 3, padding=1, bias=False) for _ in range(2))
+    saved = []
+
+    def keep(t: Tensor) -> Tensor:
+        saved.append(t)
+        return t
+
+    x = torch.randn(1, 16, 20, 20)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        convolve_twice(x, first, nn.BatchNorm2d(16), second)
+    maps = {t.data_ptr() for t in saved if t.numel() == x.numel()}
+    assert len(maps) == 2  # x itself, and what the first convolution gives
