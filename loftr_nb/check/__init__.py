@@ -18,6 +18,7 @@ from .model_parts import (
     self_then_cross,
 )
 from .own_images import balanced_rows, homography_cell, shifted_overlap
+from .processes import dealt_in_turns, joined_gradient, run_days
 from .setup import depth_metres, half_K, relative_pose
 from .supervision import fine_offset, mutual_cells, nearest_cell, warp_pixel
 from .training import focal_positive, right_cells, scaled_plan
@@ -26,6 +27,7 @@ from .verdict import Verdict, judge, same
 __all__ = [
     "Verdict",
     "balanced_rows",
+    "dealt_in_turns",
     "depth_metres",
     "dual_softmax",
     "encode_cell",
@@ -34,6 +36,7 @@ __all__ = [
     "half_K",
     "heat_moments",
     "homography_cell",
+    "joined_gradient",
     "judge",
     "largest_tensor",
     "linear_attend",
@@ -45,6 +48,7 @@ __all__ = [
     "receptive_field",
     "relative_pose",
     "right_cells",
+    "run_days",
     "same",
     "scaled_plan",
     "self_then_cross",

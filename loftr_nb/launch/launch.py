@@ -24,7 +24,7 @@ import psutil
 
 from ..errors import LoftrNbError, RunError
 from ..training import Recipe, RunFolder, differences
-from ..training.run import QUICK
+from ..training.run import QUICK, is_resumed_taste
 from ..training.run_folder import deciding
 from . import record as records
 from .command import Order, environment, make_order, shell_line, training_command
@@ -78,7 +78,7 @@ def launch(
         RunError: another training runs in ``out``, or ``out`` is not this run's.
     """
     order = make_order(recipe, changes, nproc, data, out, steps, device)
-    folder = _quick_folder(order)
+    folder = _quick_folder(order, resume)
     with _alone(folder.path):
         _refuse_second(folder)
         if _is_complete(folder, order, resume, training):
@@ -121,13 +121,14 @@ def _alone(path: Path) -> Iterator[None]:
         os.close(place)
 
 
-def _quick_folder(order: Order) -> RunFolder:
+def _quick_folder(order: Order, resume: bool) -> RunFolder:
     """The run's folder: a taste (``LOFTR_NB_QUICK``) has one beside the real one."""
     if not os.environ.get(QUICK):
         return RunFolder(order.out)
     taste = order.out.with_name(order.out.name + "-quick")
     _refuse_second(RunFolder(taste))
-    if (taste / "config.json").exists() or records.path_of(taste).exists():
+    known = (taste / "config.json").exists() or records.path_of(taste).exists()
+    if known and not is_resumed_taste(order.steps, resume):
         # Now, and not by the training, which would remove its own log with it.
         shutil.rmtree(taste)
     return RunFolder(taste)

@@ -66,7 +66,7 @@ def train(
     """
     recipe = get_recipe(recipe) if isinstance(recipe, str) else recipe
     out = Path(out) if out is not None else Path("runs") / recipe.name
-    recipe, out, steps = _quick(recipe, out, steps)
+    recipe, out, steps = _quick(recipe, out, steps, resume)
     folder = RunFolder(out)
     require_tensorboard(recipe)
     recipe = pin_start(recipe, folder)
@@ -125,11 +125,12 @@ def _is_complete(
 
 
 def _quick(
-    recipe: Recipe, out: Path, steps: int | None
+    recipe: Recipe, out: Path, steps: int | None, resume: bool
 ) -> tuple[Recipe, Path, int | None]:
     """Cut the run to a taste where ``LOFTR_NB_QUICK`` is set.
 
-    A taste has a folder of its own beside the real one, made anew each time.
+    A taste has a folder of its own beside the real one, made anew each time: but for
+    a run of so many steps that is resumed, which a notebook shows.
     """
     if not os.environ.get(QUICK):
         return recipe, out, steps
@@ -137,6 +138,11 @@ def _quick(
     log = dataclasses.replace(recipe.log, metrics_every=1, validate_every=0)
     recipe = dataclasses.replace(recipe, evaluation=protocol, log=log)
     out = out.with_name(out.name + "-quick")
-    if (out / "config.json").exists():
+    if (out / "config.json").exists() and not is_resumed_taste(steps, resume):
         shutil.rmtree(out)
     return recipe, out, min(steps or QUICK_STEPS, QUICK_STEPS)
+
+
+def is_resumed_taste(steps: int | None, resume: bool) -> bool:
+    """Whether a taste goes on where one left off, rather than being made anew."""
+    return resume and steps is not None

@@ -23,6 +23,13 @@ from .index import show_index
 from .matches import matches_picture, show_matches
 from .matrices import show_matrix, show_offsets, show_row_on_image, show_supervision
 from .pairs import show_depth, show_grid, show_images, show_pair
+from .ranks import (
+    show_bars,
+    show_days,
+    show_dealt,
+    show_gradient_gaps,
+    show_stays,
+)
 from .rates import learning_rates
 from .rebuilt import grey_difference, overlay, rebuild
 from .style import Picture, save
@@ -49,12 +56,16 @@ __all__ = [
     "read_metrics",
     "rebuild",
     "save",
+    "show_bars",
     "show_calibration",
     "show_cell_matches",
     "show_conventions",
+    "show_days",
+    "show_dealt",
     "show_depth",
     "show_encoding",
     "show_error_histogram",
+    "show_gradient_gaps",
     "show_grid",
     "show_heads",
     "show_heat",
@@ -76,6 +87,7 @@ __all__ = [
     "show_shares",
     "show_softmax",
     "show_stages",
+    "show_stays",
     "show_supervised",
     "show_supervision",
     "show_two_confidences",
