@@ -160,7 +160,7 @@ def test_images_below_one_cell_are_named_with_their_size(model, grey, tmp_path, 
 
 def test_a_wide_image_fits_with_max_size_or_says_so(model, grey, monkeypatch):
     wide = np.tile(grey, (8, 40))[:512, :4096]
-    monkeypatch.setattr(images, "free_bytes", lambda device: 2 * 2**30)
+    monkeypatch.setattr(images, "free_bytes", lambda device: 2**29)
     with pytest.raises(ConfigError, match=r"4096x512 px .* GiB .*max_size=\d+") as e:
         model.match(wide, wide)
     size = int(str(e.value).split("max_size=")[1].split()[0])

@@ -202,11 +202,11 @@ class LoFTR(nn.Module):
 
         Args:
             max_size: longer side to shrink larger images to, in pixels. Memory
-                grows with the fourth power of the side.
+                grows with the area, time of the coarse matching with its square.
 
         Raises:
             DataError: an image is missing, damaged, or smaller than 8 pixels.
-            ConfigError: the confidences of images this large do not fit into
+            ConfigError: the feature maps of images this large do not fit into
                 memory; the message names a ``max_size`` that does.
         """
         return images.match_images(self, image0, image1, max_size)
