@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import platform
+import subprocess
+import sys
 from itertools import product
 
 import pytest
@@ -343,3 +346,30 @@ def test_norm_between_convolutions_keeps_one_map():
         convolve_twice(x, first, nn.BatchNorm2d(16), second)
     maps = {t.data_ptr() for t in saved if t.numel() == x.numel()}
     assert len(maps) == 2  # x itself, and what the first convolution gives
+
+
+HEAP = """
+import torch
+from loftr_nb.model.allocator import return_freed_memory
+def resident():
+    text = open("/proc/self/statm").read()
+    return int(text.split()[1]) * 4096
+torch.ones(7_000_000)
+assert return_freed_memory()
+before = resident()
+held = [torch.ones(1_500_000) for _ in range(80)]
+wall = torch.ones(1000)  # lies above them in the heap
+grown = resident() - before
+del held
+print(grown, resident() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
+def test_freed_memory_goes_back_to_the_system():
+    """80 blocks of 6 MB, below the limit that freeing one of 28 MB has set."""
+    found = subprocess.run(
+        [sys.executable, "-c", HEAP], check=True, capture_output=True, text=True
+    )
+    grown, left = map(int, found.stdout.split())
+    assert grown > 400e6 and left < 0.1 * grown
