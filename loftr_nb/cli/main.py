@@ -11,7 +11,7 @@ from ..errors import LoftrNbError, nearest
 from . import doctor
 
 try:
-    from . import data, evaluate, match, plan, slurm, train
+    from . import bench, data, evaluate, match, plan, slurm, train
 except ImportError as error:  # a broken package: say which, and how to mend it
     raise SystemExit(doctor.instead(error)) from None
 
@@ -23,6 +23,7 @@ COMMANDS = {
     "slurm": slurm,
     "data": data,
     "doctor": doctor,
+    "bench": bench,
 }
 
 DESCRIPTION = """\

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import sys
@@ -62,6 +63,11 @@ def peak_memory_mb(device: torch.device) -> float:
     """Most memory so far in MiB: of the card on a GPU, of this process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / MB
+    # Linux counts in ru_maxrss what the parent held when it started this process.
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
     try:
         import resource
     except ModuleNotFoundError:  # Windows: what the process holds now

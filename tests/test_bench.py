@@ -1,0 +1,96 @@
+"""The comparison with kornia: both sides compute the same, and say what they took."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+
+import pytest
+
+from loftr_nb.benchmarks import Comparison, Side, compare, growth_picture
+from loftr_nb.benchmarks.compare import shared
+from loftr_nb.benchmarks.order import Order
+from loftr_nb.benchmarks.sides import match_pair, train_step
+from loftr_nb.cli.main import main
+from loftr_nb.errors import ConfigError
+
+
+def both(order: Order, other: str = "kornia") -> list[Order]:
+    return [dataclasses.replace(order, side=s) for s in ("ours", other)]
+
+
+def test_both_sides_take_the_same_steps() -> None:
+    """Loss of the first step and, after an update each, of the second."""
+    ours, theirs = (train_step(o) for o in both(Order("step", "ours", 160, 112)))
+    first = ours(), theirs()
+    assert first[0] == pytest.approx(first[1], abs=1e-4)
+    second = ours(), theirs()
+    # AdamW makes a whole step of any gradient, rounding's included.
+    assert second[0] == pytest.approx(second[1], rel=1e-2)
+    assert abs(second[0] - first[0]) > 10 * abs(second[0] - second[1])
+
+
+def test_both_sides_find_the_same_matches() -> None:
+    order = Order("match", "ours", 160, 112)
+    ours, theirs = (match_pair(o)() for o in both(order))
+    assert len(theirs[0]) > 20
+    assert shared([*ours], [*theirs]) == 1.0
+    moved = [ours[0], ours[1] + 0.5]
+    assert shared(moved, [*theirs]) == 0.0
+
+
+def test_the_command_reports_every_number(capsys) -> None:
+    main(["bench", "step", "--size", "160x112", "--repeats", "1", "--rounds", "1",
+          "--device", "cpu", "--json"])  # fmt: skip
+    found = json.loads(capsys.readouterr().out)
+    for side in ("ours", "kornia"):
+        assert found[side]["seconds"] > 0
+        # The rest of the process is not a step, but it is in the peak.
+        assert found[side]["peak_mb"] > found[side]["base_mb"] > 50
+    expected = found["kornia"]["seconds"] / found["ours"]["seconds"]
+    assert found["speedup"] == pytest.approx(expected)
+    expected = found["kornia"]["peak_mb"] / found["ours"]["peak_mb"]
+    assert found["memory_ratio"] == pytest.approx(expected)
+    assert found["loss_difference"] < 1e-4
+
+
+def test_what_does_not_fit_is_said_and_not_killed() -> None:
+    order = Order("step", "ours", 640, 480, memory_limit=300 * 2**20)
+    found = compare(order, "plain", rounds=1)
+    assert found.speedup is None
+    assert "does not fit into" in found.text()
+    assert found.to_dict()["ours"]["problem"].startswith("does not fit")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["step", "--size", "640"], "write WIDTHxHEIGHT"),
+        (["step", "--size", "100x100"], "multiple of 8 .* such as 96"),
+        (["step", "--match", "ot", "--against", "kornia"], "no optimal transport"),
+        (["step", "--repeats", "-1"], "repeats is -1"),
+    ],
+)
+def test_what_cannot_be_is_refused(words, message, capsys) -> None:
+    assert main(["bench", *words]) == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_a_size_that_did_not_fit_is_a_cross() -> None:
+    rows = [
+        Comparison(Order("step", "ours", w, w), "kornia", Side(1, 900), other)
+        for w, other in ((320, Side(2, 1800)), (640, Side(problem="does not fit")))
+    ]
+    picture = growth_picture(rows, "growth")
+    memory = picture.axes[1]
+    lines = [list(line.get_ydata()) for line in memory.lines]
+    assert [900 / 1024, 900 / 1024] in lines and [1800 / 1024] in lines
+    assert any(line.get_marker() == "x" for line in memory.lines)
+
+
+def test_orders_travel_whole() -> None:
+    order = Order("match", "plain", 64, 96, "ot", "bf16", 4, memory_limit=5)
+    assert Order.from_json(order.to_json()) == order
+    with pytest.raises(ConfigError):
+        Order("step", "ours", 641, 480)
