@@ -9,7 +9,8 @@ A smoke test: can it learn four pairs by heart?
   loftr-nb train mini_ds --overfit 4
 Fine-tuning: from the weights of a run, of the original release, of kornia
   loftr-nb train mini_ds --start runs/mini_ds --out runs/tuned --backbone-rate 0.1
-  loftr-nb train outdoor_ds --start outdoor_ds.ckpt model.position=released --freeze backbone
+  loftr-nb train outdoor_ds --start outdoor_ds.ckpt model.position=released
+  loftr-nb train mini_ds --start runs/mini_ds --out runs/frozen --freeze backbone
 Many processes, the same file:
   torchrun --standalone --nproc-per-node 4 -m loftr_nb.training indoor_ds --out DIR
 """
