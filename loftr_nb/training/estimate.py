@@ -13,7 +13,7 @@ from .config import Recipe
 
 # Bytes for each entry of a pair's L x L confidence matrix while a step lives through
 # its peak, in float32: 3.4 copies with dual-softmax, 9 with optimal transport
-# (bench/plan.py, CPU). They do not depend on how wide the network is.
+# (one CPU, 640x480 and 960x720). They do not depend on how wide the network is.
 MATRIX_BYTES = {"ds": 13.6, "ot": 36.0}
 
 
