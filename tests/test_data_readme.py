@@ -299,6 +299,24 @@ def flat(layout: str) -> Callable[[Path, str], None]:
     return check
 
 
+def holds_nothing(folder: Path) -> None:
+    assert not folder.exists()
+
+
+def packed(layout: str) -> Callable[[Path, str], None]:
+    """Training's samples from the pack, as from the data."""
+
+    def check(here: Path, said: str) -> None:
+        least = 0.4 if layout == "scannet" else 0.0
+        data = open_dataset(here / "data", "train", layout, min_overlap=least)
+        pack = open_dataset(here / "packed" / layout, "train", min_overlap=least)
+        assert len(pack) == len(data) > 0
+        assert (pack[0].view1.image == data[0].view1.image).all()
+        assert (pack[0].view0.cell_depth == data[0].view0.cell_depth).all()
+
+    return check
+
+
 def scenes(name: str) -> Callable[[Path, str], None]:
     def check(here: Path, said: str) -> None:
         (scene,) = (here / "own" / name).glob("scene*")
@@ -345,6 +363,11 @@ PROMISES: dict[str, Callable[[Path, str], None]] = {
     "data link": linked,
     "data convert data/scannet": flat("scannet"),
     "data convert data/megadepth": flat("megadepth"),
+    "data pack data/scannet --out packed/scannet --min-overlap 0.4 --dry-run": (
+        lambda here, said: holds_nothing(here / "packed")
+    ),
+    "data pack data/scannet": packed("scannet"),
+    "data pack data/megadepth": packed("megadepth"),
     "data rewrite": rewritten,
     "data report data/scannet": holds("scannet.html"),
     "data report own/index": holds("own/report.html"),

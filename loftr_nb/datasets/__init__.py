@@ -10,6 +10,8 @@ from .index import load_intrinsics, load_scannet_pairs
 from .layout import find_layout, open_dataset
 from .megadepth import MegaDepth
 from .middlebury import motorcycle, motorcycle_depth
+from .pack import pack_dataset
+from .pack_report import PackReport
 from .pair import Batch, Pair, View, collate
 from .photos import PhotoHomographies
 from .sampling import SceneBalancedSampler
@@ -23,6 +25,7 @@ __all__ = [
     "Converted",
     "FlatTable",
     "MegaDepth",
+    "PackReport",
     "Pair",
     "PairTable",
     "PhotoHomographies",
@@ -43,4 +46,5 @@ __all__ = [
     "motorcycle_depth",
     "open_dataset",
     "open_flat",
+    "pack_dataset",
 ]

@@ -1,6 +1,6 @@
 """Find out how a folder of data is laid out, and open it.
 
-Six layouts are known; ``<layout>`` is ``scannet`` or ``megadepth``:
+Seven layouts are known; ``<layout>`` is ``scannet`` or ``megadepth``:
 
 ========  ==================================================================
 linked    ``<data>/<layout>/{train,test,index}``, as the training guide links
@@ -12,6 +12,7 @@ tree      a MegaDepth tree with its index files in ``<data>/scene_info``, or a f
           index ``<data>/scene_info.h5``
 photos    ``<data>/photos.json``, which ``loftr-nb data import folder`` wrote
 built     what ``loftr-nb data index`` wrote, ``<data>`` or ``<data>/index``
+pack      what ``loftr-nb data pack`` made of one of these
 ========  ==================================================================
 
 The first has a split, and so has the last if asked. In the others a fifth of the
@@ -27,61 +28,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import ConfigError, DataError, nearest
+from ..errors import ConfigError, DataError, LoftrNbError, nearest
 from ..files import require_folder
 from ..indexing import SCENE_NAME, SceneReport, build_scannet_index, find_built
 from .index import find_index_files, index_layout
 from .linked import find_index, image_root
 from .megadepth import MegaDepth
+from .pack_folder import is_pack, refuse_pack
+from .packed import open_pack
 from .photo_list import is_photos
 from .photos import PhotoHomographies
+from .places import PLACES
 from .scannet import ScanNet
-from .split import hold_out
+from .split import divided
 
 Split = Literal["train", "test"]
 Layout = Literal["scannet", "megadepth", "photos"]
 LAYOUTS: tuple[Layout, ...] = ("scannet", "megadepth")
-
-# Where an index may lie below an index folder: (text list, folder of its npz
-# files), or a folder or a file alone. The first that exists is taken: flat files,
-# names of the released archives, then those of the embedded data.
-PLACES: dict[tuple[str, str], tuple[tuple[str | None, str], ...]] = {
-    ("scannet", "train"): (
-        (None, "train.h5"),
-        ("scene_data/train_list/scannet_all.txt", "scene_data/train"),
-        (None, "scene_data/train"),
-        ("train.txt", "train"),
-        (None, "train"),
-    ),
-    ("scannet", "test"): (
-        (None, "test.h5"),
-        ("scannet_test.txt", "."),
-        ("scannet_test_1500/scannet_test.txt", "scannet_test_1500"),
-        (None, "scannet_test_1500/test.npz"),
-        ("test.txt", "test"),
-        (None, "test"),
-        (None, "test.npz"),
-    ),
-    ("megadepth", "train"): (
-        (None, "train.h5"),
-        ("trainvaltest_list/train_list.txt", "scene_info_0.1_0.7"),
-        (None, "scene_info_0.1_0.7"),
-        ("train.txt", "train"),
-        (None, "train"),
-    ),
-    ("megadepth", "test"): (
-        (None, "test.h5"),
-        ("megadepth_test_1500.txt", "."),
-        (
-            "megadepth_test_1500_scene_info/megadepth_test_1500.txt",
-            "megadepth_test_1500_scene_info",
-        ),
-        ("trainvaltest_list/val_list.txt", "scene_info_val_1500"),
-        (None, "scene_info_val_1500"),
-        ("test.txt", "test"),
-        (None, "test"),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -124,27 +87,36 @@ def open_dataset(
     """
     if is_photos(data, layout):
         return PhotoHomographies(data, split, **kwargs)
+    if is_pack(data):
+        _known(split, ("train", "test"), "split")
+        return open_pack(Path(data), split, layout, kwargs, find_index_today)
     found = find_layout(data, split, layout, cache, progress)
     if not found.held_out:
         return _open(found, kwargs)
-    # Divided first and filtered after: otherwise training with one min_overlap
-    # and testing with another would draw the line at different images.
     least, most = kwargs.pop("min_overlap", 0.0), kwargs.pop("max_overlap", 1.0)
-    opened = _open(found, kwargs)
-    rows = hold_out(opened.table, split, str(data)).overlapping(least, most)
-    if len(rows) == 0:
-        raise DataError(
-            f"{data}: no {split} pair has overlap {least:g} to {most:g}. Ask for a "
-            "smaller min_overlap"
-        )
-    opened.table = rows
-    return opened
+    return divided(_open(found, kwargs), split, str(data), least, most)
 
 
 def _open(found: Found, kwargs: dict[str, Any]) -> ScanNet | MegaDepth:
     if found.layout == "scannet":
         return ScanNet(found.root, found.index, found.intrinsics, **kwargs)
     return MegaDepth(found.root, found.index, **kwargs)
+
+
+def find_index_today(
+    data: Path, split: Split, layout: Layout, built: Path | None
+) -> tuple[Path, ...] | None:
+    """Index files that a reader takes, None where they cannot be known.
+
+    built: the folder that a pack keeps the index of bare scenes in; where their
+    frames are other ones by now, no file is right.
+    """
+    try:
+        if built is not None:
+            return None if built.name == _bare_index(data) else ()
+        return find_layout(data, split, layout).index
+    except LoftrNbError:
+        return None
 
 
 def find_layout(
@@ -160,6 +132,7 @@ def find_layout(
     if layout is not None:
         _known(layout, LAYOUTS, "layout")
     require_folder(data, "the data folder")
+    refuse_pack(data)
     built = find_built(data) or find_built(data / "index")
     if built is not None and layout in (None, built.style):
         path, held_out = built.pairs_of(split)
@@ -253,7 +226,7 @@ def _bare_scenes(
             f"{data} has ScanNet scenes and no index of pairs: give a folder to "
             "build it in with cache=..."
         )
-    index = Path(cache) / f"{data.resolve().name}-{_fingerprint(data)}"
+    index = Path(cache) / _bare_index(data)
     # The report is written last: without it, the index is unfinished.
     if not (index / "report.json").is_file():
         build_scannet_index(data, index, progress=progress)
@@ -261,14 +234,15 @@ def _bare_scenes(
     return Found("scannet", data, files, held_out=True)
 
 
-def _fingerprint(data: Path) -> str:
-    """Changes with the folder's place and with the frames in it."""
+def _bare_index(data: Path) -> str:
+    """Its folder's name; changes with the data's place and with the frames in it."""
     frames = {
         scene.name: sorted(p.name for p in (scene / "pose").glob("*.txt"))
         for scene in _scenes(data)
     }
     text = json.dumps([str(data.resolve()), frames])
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return f"{data.resolve().name}-{digest}"
 
 
 def _nothing_found(data: Path, wanted: tuple[Layout, ...]) -> str:

@@ -91,6 +91,12 @@ class ScanNet(PosedPairs):
         i = self._row(i)
         return self._path(i, 0, "color", ".jpg"), self._path(i, 1, "color", ".jpg")
 
+    def files(self, i: int, side: int) -> tuple[Path, Path, Path]:
+        """Where image, depth map and pose of one side of pair i are, or should be."""
+        kinds = (("color", ".jpg"), ("depth", ".png"), ("pose", ".txt"))
+        image, depth, pose = (self._path(self._row(i), side, *kind) for kind in kinds)
+        return image, depth, pose
+
     def intrinsics(self, scene: str) -> np.ndarray:
         """(3, 3) float64 K of a scene's depth camera.
 

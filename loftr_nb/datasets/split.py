@@ -6,6 +6,7 @@ Letters: N pairs.
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +17,30 @@ _BIN = re.compile(r"_\d\.\d+_\d\.\d+$")  # the overlap range in 0015_0.1_0.3
 _SUB_SCENE = re.compile(r"(?<=^scene\d{4})_\d{2}$")  # another walk, same room
 TEST_SHARE = 5  # one scene of five, one frame of five
 TEST_OVERLAP = 0.8  # ScanNet's published test pairs overlap by 0.4 to 0.8
+
+
+def without_range(scene: str) -> str:
+    """The place of a MegaDepth index file: ``0015`` of ``0015_0.1_0.3``."""
+    return _BIN.sub("", scene)
+
+
+def divided(opened: Any, split: str, where: str, least: float, most: float) -> Any:
+    """A dataset that came without a split, with the rows of "train" or "test".
+
+    Divided first and filtered after: otherwise training with one ``least`` and
+    testing with another would draw the line at different images.
+
+    Raises:
+        DataError: no pair is left.
+    """
+    rows = hold_out(opened.table, split, where).overlapping(least, most)
+    if len(rows) == 0:
+        raise DataError(
+            f"{where}: no {split} pair has overlap {least:g} to {most:g}. Ask for a "
+            "smaller min_overlap"
+        )
+    opened.table = rows
+    return opened
 
 
 def hold_out(table: PairTable, split: str, where: str) -> PairTable:

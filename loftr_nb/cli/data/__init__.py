@@ -9,6 +9,7 @@ In the order of use:
   loftr-nb data index DIR --out INDEX   pairs of frames without an index, by overlap
   loftr-nb data rewrite INDEX --images DIR --out NEW    MegaDepth without D2-Net
   loftr-nb data convert INDEX --out train.h5            an index of any size at once
+  loftr-nb data pack DIR --out PACK     what training reads, at its size, read fast
   loftr-nb data report DIR --out page.html              all of it on one page
 """
 

@@ -6,6 +6,8 @@ Any layout that can be read is found out by itself, with or without an index:
   loftr-nb data check data/megadepth --fix     write a cleaned index beside the old
   loftr-nb data check photos --index my.npz    the index lies somewhere else
 
+A pack (`loftr-nb data pack`) is not checked: check the data that it is made of.
+
 Exit status: 0 all is well (warnings are allowed), 1 faults were found, 2 there is
 nothing that could be checked. Ctrl-C ends with the table so far and status 130.
 """

@@ -4,6 +4,8 @@ A single HTML file that opens anywhere, without a network:
   loftr-nb data report data/mini/scannet --out report.html
   loftr-nb data report photos --index my.npz --out report.html --pairs 40
 
+A pack (`loftr-nb data pack`) is not reported on: give the data that it is made of.
+
 Exit status: 0 all is well, 1 faults were found (the page says which), 2 there is
 nothing to report on, or the file cannot be written.
 """
