@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from loftr_nb import viz
 
@@ -93,6 +96,24 @@ def test_lines_differ_by_more_than_colour():
     assert ax.get_xscale() == ax.get_yscale() == "log"
     np.testing.assert_array_equal(ax.lines[1].get_ydata(), [1, 4, 9])
     assert ax.lines[0].get_linestyle() != ax.lines[1].get_linestyle()
+
+
+def test_a_logarithmic_axis_names_the_places_that_were_measured():
+    lines = {"a": ([300, 1200], [1, 2])}
+    ax = viz.show_series(lines, "t", log="x", marker=True).axes[0]
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["300", "1,200"]
+
+
+def test_a_small_bright_spot_keeps_its_colour_in_the_stored_picture():
+    values = torch.zeros(24, 32)
+    values[11:13, 15:17] = 1.0
+    picture = viz.show_maps({"a spot": (torch.rand(24, 32), values)}, stride=1)
+    stored = Image.open(io.BytesIO(picture._repr_png_())).convert("RGB")
+    red, green, blue = np.asarray(stored).astype(int).reshape(-1, 3).T
+    yellow = (red > 180) & (green > 160) & (blue < 110)  # the top of the colour map
+    assert yellow.sum() > 50
+    orange = (abs(red - 0xE6) < 30) & (abs(green - 0x61) < 30) & (blue < 40)
+    assert orange.sum() == 0
 
 
 def test_looks_show_each_layer_on_its_own_scale():

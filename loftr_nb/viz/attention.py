@@ -35,7 +35,7 @@ def show_looks(
     columns = max(len(row) for row in looks.values()) + 1
     h, w = as_image(query[0]).shape[:2]
     panel = 10.6 / columns
-    picture = Picture(10.8, len(looks) * (panel * h / w + 0.5) + 0.9)
+    picture = Picture(10.8, len(looks) * (panel * h / w + 0.42) + 0.6)
     picture.colours = 200
     axes = picture.subplots(len(looks), columns, squeeze=False)
     for line, (name, row) in zip(axes, looks.items(), strict=True):

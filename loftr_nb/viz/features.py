@@ -204,6 +204,10 @@ def show_series(
         )  # fmt: skip
     for name in log:
         getattr(ax, f"set_{name}scale")("log")
+    if "x" in log and marker:  # the places that were measured, not powers of ten
+        at = sorted({float(a) for across, _ in lines.values() for a in across})
+        ax.set_xticks(at, [f"{a:,g}" for a in at])
+        ax.minorticks_off()
     ax.grid(alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(colors=INK)

@@ -10,6 +10,7 @@ import io
 from pathlib import Path
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
@@ -46,6 +47,9 @@ def _house_palette() -> list[int]:
 
 
 _HOUSE = _house_palette()
+# For pictures with many colours: a bright spot of a heat map is too small to win a
+# place in the palette, and is what the picture is about.
+_HEAT = [round(255 * c) for step in range(32) for c in colormaps[HEAT](step / 31)[:3]]
 
 
 class Picture(Figure):
@@ -55,7 +59,7 @@ class Picture(Figure):
     light and dark themes alike, and what a notebook stores of it is a PNG of
     64 colours, about half the usual size. Its ``repr`` is its title, so that
     a reader without the image still learns what it shows. A picture whose colours
-    carry the message asks for more of them: ``colours``, up to 240.
+    carry the message asks for more of them: ``colours``, up to 200.
     """
 
     colours = 64
@@ -94,7 +98,8 @@ def png(figure: Figure, colours: int = 64) -> bytes:
     # Averaging paper with the edges of letters gives a white that looks dirty.
     chosen = [255 if c > 247 else c for c in chosen]
     palette = Image.new("P", (1, 1))
-    palette.putpalette(_HOUSE + chosen)
+    heat = _HEAT if colours > 64 else []
+    palette.putpalette(_HOUSE + heat + chosen)
     small = io.BytesIO()
     full.quantize(palette=palette, dither=plain).save(small, "PNG", optimize=True)
     return small.getvalue()
