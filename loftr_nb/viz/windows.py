@@ -85,7 +85,7 @@ def show_heat(
             drawn where it lies.
         numbers: write every probability into its place.
     """
-    picture = Picture(min(8.6, 3.0 * len(panels)), 3.1)
+    picture = Picture(max(4.2, min(8.6, 3.0 * len(panels))), 3.5)
     axes = picture.subplots(1, len(panels), squeeze=False)[0]
     far = 1.0
     for places in (truth or {}).values():
