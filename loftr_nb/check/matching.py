@@ -270,7 +270,9 @@ def std_weights(answer: Callable) -> Verdict:
     kept: list[Tensor] = []
 
     def run() -> Tensor:
-        kept.append(answer(leaf, floor))
+        # A notebook may have switched gradients off: here they are the question.
+        with torch.enable_grad():
+            kept.append(answer(leaf, floor))
         return kept[0].detach() if isinstance(kept[0], Tensor) else kept[0]
 
     verdict = judge(run, weights(), mistakes)
