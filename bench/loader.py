@@ -91,9 +91,9 @@ def measure(data: Path, work: Path, args: argparse.Namespace) -> dict:
     compared = [same(plain, packed, chosen[:100]) for packed in sets[1:]]
     source, frames = size_of(data, plain)
     print(
-        f"{data.name}: {frames} frames, {len(plain)} pairs; files {source / 1e6:.1f} MB, "
-        f"packs {made[0].bytes / 1e6:.1f} and {made[1].bytes / 1e6:.1f} MB, made in "
-        f"{made[0].seconds:.1f} and {made[1].seconds:.1f} s; {compared} pairs the same",
+        f"{data.name}: {frames} frames, {len(plain)} pairs; files {source / 1e6:.1f} "
+        f"MB, packs {made[0].bytes / 1e6:.1f} and {made[1].bytes / 1e6:.1f} MB, made "
+        f"in {made[0].seconds:.1f} and {made[1].seconds:.1f} s; {compared} pairs the same",
         flush=True,
     )
     result = {"data": data.name, "frames": frames, "files_bytes": source}
