@@ -93,7 +93,8 @@ def measure(data: Path, work: Path, args: argparse.Namespace) -> dict:
     print(
         f"{data.name}: {frames} frames, {len(plain)} pairs; files {source / 1e6:.1f} "
         f"MB, packs {made[0].bytes / 1e6:.1f} and {made[1].bytes / 1e6:.1f} MB, made "
-        f"in {made[0].seconds:.1f} and {made[1].seconds:.1f} s; {compared} pairs the same",
+        f"in {made[0].seconds:.1f} and {made[1].seconds:.1f} s; {compared} pairs "
+        "the same",
         flush=True,
     )
     result = {"data": data.name, "frames": frames, "files_bytes": source}
