@@ -41,3 +41,5 @@ def tiny_mini(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+    # A notebook's cells, which one test executes, may have switched gradients off.
+    torch.set_grad_enabled(True)

@@ -534,7 +534,7 @@ def test_training_from_a_flat_index_reads_no_whole_column(
     # Of three pairs a scene, two overlap by the recipe's 0.4.
     assert (pairs.rows, pairs.held_out) == (range(4), range(4, 6))
     batches = pairs.batches(0, 4)
-    drawn = [next(batches) for _ in range(4)]
+    drawn = [batch for _ in range(4) for batch in next(batches)]
     assert sorted(b.scenes[0] for b in drawn) == 2 * ["scene0001_00"] + 2 * [
         "scene0002_00"
     ]
