@@ -19,6 +19,11 @@ from .model_parts import (
 )
 from .own_images import balanced_rows, homography_cell, shifted_overlap
 from .processes import dealt_in_turns, joined_gradient, run_days
+from .scores import (
+    area_under_recall,
+    paired_interval,
+    pose_error,
+)
 from .setup import depth_metres, half_K, relative_pose
 from .supervision import fine_offset, mutual_cells, nearest_cell, warp_pixel
 from .training import focal_positive, right_cells, scaled_plan
@@ -26,6 +31,7 @@ from .verdict import Verdict, judge, same
 
 __all__ = [
     "Verdict",
+    "area_under_recall",
     "balanced_rows",
     "dealt_in_turns",
     "depth_metres",
@@ -45,6 +51,8 @@ __all__ = [
     "mutual_best",
     "mutual_cells",
     "nearest_cell",
+    "paired_interval",
+    "pose_error",
     "receptive_field",
     "relative_pose",
     "right_cells",

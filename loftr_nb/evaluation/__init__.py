@@ -1,5 +1,16 @@
 """From matches to scores: pose errors, AUC, precision, and the SIFT baseline."""
 
+from .analysis import (
+    PairFacts,
+    auc_by_thirds,
+    pair_facts,
+    place_errors,
+    plane_share,
+    remember,
+    resampled_auc,
+    shaken,
+    sweep,
+)
 from .cells import CellScore, nearest_errors, right_cells
 from .epipolar import epipolar_distance, essential_matrix, match_precision
 from .evaluate import PairRecord, Scores, evaluate, merge, score_table
@@ -20,12 +31,14 @@ __all__ = [
     "Look",
     "Matcher",
     "OracleMatcher",
+    "PairFacts",
     "PairMatches",
     "PairRecord",
     "Protocol",
     "Scores",
     "SiftMatcher",
     "attention_weights",
+    "auc_by_thirds",
     "epipolar_distance",
     "essential_matrix",
     "estimate_pose",
@@ -35,9 +48,16 @@ __all__ = [
     "match_precision",
     "merge",
     "nearest_errors",
+    "pair_facts",
+    "place_errors",
+    "plane_share",
     "pose_auc",
     "relative_pose_error",
+    "remember",
+    "resampled_auc",
     "right_cells",
     "score_table",
+    "shaken",
+    "sweep",
     "token_stages",
 ]

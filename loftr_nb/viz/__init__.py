@@ -17,6 +17,13 @@ from .confidence import (
 )
 from .conventions import show_conventions
 from .curves import curves, read_metrics
+from .epipolar import (
+    Failure,
+    SeenPose,
+    show_epipolar,
+    show_failures,
+    show_four_poses,
+)
 from .explore import explore
 from .features import pca_colours, show_encoding, show_maps, show_series
 from .index import show_index
@@ -32,6 +39,15 @@ from .ranks import (
 )
 from .rates import learning_rates
 from .rebuilt import grey_difference, overlay, rebuild
+from .scores import (
+    show_bins,
+    show_differences,
+    show_pose_errors,
+    show_precision,
+    show_recall,
+    show_settings,
+    show_spread,
+)
 from .style import Picture, save
 from .tables import table
 from .windows import (
@@ -45,7 +61,9 @@ from .windows import (
 )
 
 __all__ = [
+    "Failure",
     "Picture",
+    "SeenPose",
     "curves",
     "explore",
     "grey_difference",
@@ -57,14 +75,19 @@ __all__ = [
     "rebuild",
     "save",
     "show_bars",
+    "show_bins",
     "show_calibration",
     "show_cell_matches",
     "show_conventions",
     "show_days",
     "show_dealt",
     "show_depth",
+    "show_differences",
     "show_encoding",
+    "show_epipolar",
     "show_error_histogram",
+    "show_failures",
+    "show_four_poses",
     "show_gradient_gaps",
     "show_grid",
     "show_heads",
@@ -81,11 +104,16 @@ __all__ = [
     "show_offset_agreement",
     "show_offsets",
     "show_pair",
+    "show_pose_errors",
+    "show_precision",
+    "show_recall",
     "show_refined",
     "show_row_on_image",
     "show_series",
+    "show_settings",
     "show_shares",
     "show_softmax",
+    "show_spread",
     "show_stages",
     "show_stays",
     "show_supervised",
