@@ -190,7 +190,7 @@ def test_real_pair_of_hololens_equals_kornia_in_float32(shared_data):
     theirs, found = of_kornia(twin(model), image0=image0, image1=image1)
     assert theirs.max() > 0.3
     torch.testing.assert_close(
-        confidence(model, image0, image1), theirs, rtol=0, atol=1e-5
+        confidence(model, image0, image1), theirs, rtol=0, atol=2e-5
     )
     with torch.no_grad():
         same_matches(model(image0, image1), found, side=160, tolerance=1e-5)
