@@ -102,9 +102,8 @@ def show_pose_errors(
     ends = [FLOOR, NO_POSE]
     ax.plot(ends, ends, color=UNKNOWN, lw=1, zorder=0)
     ax.plot([FLOOR, threshold, threshold], [threshold, threshold, FLOOR], color=INK)
+    ax.loglog()
     for axis in (ax.xaxis, ax.yaxis):
-        axis.axes.set_xscale("log")
-        axis.axes.set_yscale("log")
         _plain_log(axis, (0.1, 1, 5, 20, 90))
     legend(ax, loc="lower right")
     heading(ax, None, "rotation error (degrees)", "translation error (degrees)")
