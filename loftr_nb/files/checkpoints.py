@@ -1,11 +1,13 @@
-"""``torch.save`` to a file that is there whole or not at all."""
+"""``torch.save`` to a file that is there whole or not at all, and reading it back."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -44,6 +46,30 @@ def atomic_save(
     finally:
         with contextlib.suppress(OSError):  # the folder itself may not exist
             partial.unlink(missing_ok=True)
+
+
+def read_saved(path: Path, way_out: str) -> Any:
+    """What :func:`atomic_save` wrote, on the CPU; no code in the file can run.
+
+    Each part of it is compared with its checksum, which torch itself leaves out.
+
+    Args:
+        way_out: end of the sentence about a file that cannot be read.
+
+    Raises:
+        CheckpointError: missing, truncated, or not what was written.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"the checksum of {damaged} does not match")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path} does not exist") from error
+    except Exception as error:  # zip, pickle and torch each have their own kinds
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        raise CheckpointError(f"{path} cannot be read ({first}): {way_out}") from error
 
 
 def reason(error: BaseException) -> str:

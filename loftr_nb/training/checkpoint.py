@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,7 @@ from typing import Any
 import torch
 
 from ..errors import CheckpointError
-from ..files.checkpoints import atomic_save
+from ..files.checkpoints import atomic_save, read_saved
 from ..model import LoFTR
 from .config import Recipe
 from .overrides import from_dict
@@ -172,17 +170,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: missing, truncated, with a part that is not what was
             written, or no checkpoint of a run.
     """
-    try:
-        _verify(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist") from error
-    except Exception as error:
-        raise CheckpointError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}): it is truncated "
-            "or no checkpoint. Put the folder's best.pt in its place, if there is one, "
-            "or start anew in another --out"
-        ) from error
+    best = path.with_name("best.pt")
+    other = f"put {best} in its place, or " if best.exists() else ""
+    content = read_saved(
+        path,
+        f"it is truncated or no checkpoint. To go on, {other}start anew in another "
+        "--out",
+    )
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} holds no state of a run (weights alone, perhaps). To evaluate "
@@ -201,14 +195,3 @@ def load_checkpoint(path: Path) -> Checkpoint:
         best_auc10=content["best_auc10"],
         seconds=content["seconds"],
     )
-
-
-def _verify(path: Path) -> None:
-    """Compare every part with its checksum; torch itself leaves that out."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise ValueError(str(error)) from error
-    if damaged is not None:
-        raise ValueError(f"the checksum of {damaged} does not match")

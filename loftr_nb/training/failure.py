@@ -14,12 +14,11 @@ import math
 from pathlib import Path
 from typing import NoReturn
 
-import torch
 from torch import Tensor
 
 from ..datasets import Batch
 from ..errors import CheckpointError, RunError
-from ..files.checkpoints import atomic_save
+from ..files.checkpoints import atomic_save, read_saved
 from ..model import LoFTR
 from .distributed import Process
 from .update import Broken, NotFinite
@@ -70,15 +69,7 @@ def load_batch(path: Path | str) -> Batch:
         CheckpointError: missing, or not such a file.
     """
     path = Path(path)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{path} does not exist") from error
-    except Exception as error:
-        raise CheckpointError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}): it is damaged or "
-            "no batch of a failed run"
-        ) from error
+    content = read_saved(path, "it is damaged or no batch of a failed run")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} holds no batch: those of a failed run are in its folder, "

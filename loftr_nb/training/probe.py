@@ -158,10 +158,6 @@ def peak_bytes(device: torch.device) -> int:
     """The largest memory: reserved on a GPU, resident on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_reserved(device)
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
     return int(peak_memory_mb(device) * MB)
 
 

@@ -85,7 +85,7 @@ class Update:
                 device_ids=ids,
                 # Every rank's averages would be replaced by rank 0's before each
                 # forward pass: they are shared where they are used instead.
-                broadcast_buffers=False,
+                forward_sync_buffers=False,
             )
         # A batch that is not finite goes into the running averages before its loss
         # is known. They are kept, to be put back.
