@@ -51,14 +51,15 @@ def test_a_global_batch_that_does_not_divide_names_the_nearest(
         accumulate_for(wanted, 4, 2)
 
 
-def test_the_command_line_sets_accumulation(capsys, monkeypatch) -> None:
+def test_the_command_line_sets_accumulation(capsys, monkeypatch, tmp_path) -> None:
     assert (
         main("plan indoor_ds --gpus 4 --batch 2 --global-batch 64 --json".split()) == 0
     )
     assert json.loads(capsys.readouterr().out)["accumulate"] == 8
     assert main("plan indoor_ds --global-batch 64 --accumulate 2".split()) == 2
     assert "not both" in capsys.readouterr().err
-    words = "slurm indoor_ds --nodes 2 --gpus 4 --global-batch 64 --print"
+    words = "slurm indoor_ds --nodes 2 --gpus 4 --global-batch 64 --print --out run"
+    monkeypatch.chdir(tmp_path)  # Slurm takes no log in a folder with spaces
     assert main(words.split()) == 0
     assert "optim.accumulate=8" in capsys.readouterr().out
     # Under torchrun the processes are counted by it; a batch may come as a field.
