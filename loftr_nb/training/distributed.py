@@ -133,8 +133,8 @@ def _join(backend: str, device: torch.device, patience: float) -> Process:
     )
     peers = Peers(met.store, met.rank, met.world, patience)
     alone = Process(met.rank, met.world, device)
-    # Each torchrun counts the deaths of its own processes only (pytorch issue
-    # 108158): what one of them knows, or the store, is true for all.
+    # Each torchrun counts the deaths of its own processes only
+    # (pytorch/pytorch#108158): what one of them knows, or the store, is true for all.
     restarted = alone.any(_restarts() > 0 or met.starts > 1)
     return dataclasses.replace(alone, restarted=restarted, peers=peers)
 

@@ -1,11 +1,11 @@
 """How the processes of one start find each other, and nobody of an earlier one.
 
-torchrun keeps one key-value store for all its restarts. (torch 2.13 says that each
-try gets a new store and makes it only once: pytorch issue 135712, pull request
-135957.) A process that comes back then reads where a *dead* process used to
-listen: the connection is refused, or whoever has that port now never answers. So
-rank 0 draws a name for each start, every other rank proves that it is there by a
-word that only this start can know, and what follows uses keys below the name.
+torchrun keeps one key-value store for all its restarts: torch 2.13 promises a new one
+for each try and makes it only once (pytorch/pytorch#135712). A process that comes
+back then reads where a *dead* process used to listen: the connection is refused, or
+whoever has that port now never answers. So rank 0 draws a name for each start, every
+other rank proves that it is there by a word that only this start can know, and what
+follows uses keys below the name.
 """
 
 from __future__ import annotations
