@@ -11,7 +11,7 @@ from ..errors import LoftrNbError, nearest
 from . import doctor
 
 try:
-    from . import bench, data, evaluate, match, plan, slurm, train
+    from . import bench, data, evaluate, export, match, plan, slurm, train
 except ImportError as error:  # a broken package: say which, and how to mend it
     raise SystemExit(doctor.instead(error)) from None
 
@@ -19,6 +19,7 @@ COMMANDS = {
     "train": train,
     "eval": evaluate,
     "match": match,
+    "export": export,
     "plan": plan,
     "slurm": slurm,
     "data": data,

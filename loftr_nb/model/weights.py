@@ -1,4 +1,4 @@
-"""Weights on disk: ours, the original release's, kornia's.
+"""Weights on disk: ours, safetensors, the original release's, kornia's.
 
 A file of ours carries the config beside the weights, position encoding included:
 the encoding is not part of the weights, and the wrong one gives no error in the
@@ -20,12 +20,10 @@ from torch import Tensor
 from ..errors import CheckpointError, ConfigError, nearest
 from ..files.checkpoints import atomic_save, reason
 from .config import CHOICES, READING_FIELDS, LoFTRConfig
+from .weights_file import FORMAT, VERSION, open_weights
 
 if TYPE_CHECKING:
     from .loftr import LoFTR
-
-FORMAT = "loftr_nb"
-VERSION = 1
 
 # Which position encoding published weights need: by file, by kornia's name.
 PUBLISHED_FILES = {
@@ -64,8 +62,9 @@ def load(
     """A model from a file, in eval mode on the CPU.
 
     Reads files of :func:`save`, training checkpoints that hold the same under
-    ``model``, the original release's ``.ckpt`` (``matcher.`` prefix) and plain
-    state dicts with kornia's names. Nothing in a file is executed.
+    ``model``, safetensors, the original release's ``.ckpt`` (``matcher.`` prefix) and
+    plain state dicts with kornia's names. A JSON that :func:`.export.export` wrote
+    beside one counts as part of it. Nothing in a file is executed.
 
     Args:
         config: what the caller expects. A file that says otherwise is an error,
@@ -99,8 +98,8 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], Any]:
     Raises:
         CheckpointError: the file is missing, damaged, or holds no weights.
     """
-    path = Path(path)
-    return _unpack(_read(path), path)
+    found = open_weights(Path(path))
+    return found.state, found.settings
 
 
 def build(config: LoFTRConfig, state: Mapping[str, Tensor], where: str) -> LoFTR:
@@ -168,51 +167,6 @@ def pretrained(name: str) -> LoFTR:
             f"position={position!r})"
         ) from error
     return build(LoFTRConfig(position=position), source.state_dict(), name)
-
-
-def _read(path: Path) -> Any:
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "does not exist"
-        raise CheckpointError(f"checkpoint {path} {what}: give the path of a file")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # zip, pickle and torch each have their own kinds
-        first = str(error).splitlines()[0] if str(error) else ""
-        raise CheckpointError(
-            f"{path} ({path.stat().st_size} bytes) is not a readable checkpoint: it "
-            "is cut short, another kind of file, or holds more than tensors and "
-            f"plain values ({type(error).__name__}: {first[:200]}). Fetch or train it "
-            "again; of a file that you trust, re-save its state_dict alone"
-        ) from error
-
-
-def _unpack(raw: Any, path: Path) -> tuple[dict[str, Tensor], Any]:
-    """The weights under kornia's names, and the stored config or None."""
-    if isinstance(raw, Mapping) and isinstance(raw.get("model"), Mapping):
-        raw = raw["model"]
-    if isinstance(raw, Mapping) and raw.get("version", VERSION) != VERSION:
-        raise CheckpointError(
-            f"{path} is of version {raw['version']!r}, this package reads {VERSION}: "
-            "update the package"
-        )
-    stored = raw.get("config") if isinstance(raw, Mapping) else None
-    state = raw.get("state_dict", raw) if isinstance(raw, Mapping) else None
-    if (
-        not isinstance(state, Mapping)
-        or not state
-        or not all(isinstance(v, Tensor) for v in state.values())
-    ):
-        raise CheckpointError(
-            f"{path} holds no weights: a state_dict is needed, at the top or under "
-            f"'model', and this is {_describe(raw)}"
-        )
-    return {str(k).removeprefix("matcher."): v for k, v in state.items()}, stored
-
-
-def _describe(raw: Any) -> str:
-    if not isinstance(raw, Mapping):
-        return f"a {type(raw).__name__}"
-    return f"a dict with {', '.join(map(repr, list(raw)[:6])) or 'nothing'}"
 
 
 def _settings_of_ours(

@@ -11,7 +11,6 @@ checkpoint on the file is no longer needed.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from torch import Tensor
 from ..errors import CheckpointError, ConfigError, RunError
 from ..model import LoFTR, LoFTRConfig, weights
 from ..model.config import READING_FIELDS
+from ..model.weights_file import sha256
 from .config import Recipe
 from .parts import freeze, parameter_groups
 from .run_folder import RunFolder
@@ -89,21 +89,6 @@ def pin_start(recipe: Recipe, folder: RunFolder) -> Recipe:
     path = start_file(recipe.start)
     start_weights(recipe, path)
     return dataclasses.replace(recipe, start_sha256=sha256(path))
-
-
-def sha256(path: Path) -> str:
-    """The file's SHA-256, in hexadecimal.
-
-    Raises:
-        CheckpointError: it cannot be read.
-    """
-    try:
-        with open(path, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise CheckpointError(
-            f"{path} cannot be read: {error.strerror or error}"
-        ) from error
 
 
 def new_model(recipe: Recipe, resuming: bool = False) -> LoFTR:
