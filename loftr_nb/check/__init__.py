@@ -1,5 +1,6 @@
 """Check cells and exercises: in words, what is right or wrong."""
 
+from .carry import original_pixels, release_names, two_rates
 from .matching import (
     dual_softmax,
     heat_moments,
@@ -51,10 +52,12 @@ __all__ = [
     "mutual_best",
     "mutual_cells",
     "nearest_cell",
+    "original_pixels",
     "paired_interval",
     "pose_error",
     "receptive_field",
     "relative_pose",
+    "release_names",
     "right_cells",
     "run_days",
     "same",
@@ -63,6 +66,7 @@ __all__ = [
     "shifted_overlap",
     "sinkhorn",
     "std_weights",
+    "two_rates",
     "warp_pixel",
     "window_centre",
 ]
