@@ -26,6 +26,7 @@ from .epipolar import (
 )
 from .explore import explore
 from .features import pca_colours, show_encoding, show_maps, show_series
+from .grouped import show_grouped
 from .index import show_index
 from .matches import matches_picture, show_matches
 from .matrices import show_matrix, show_offsets, show_row_on_image, show_supervision
@@ -90,6 +91,7 @@ __all__ = [
     "show_four_poses",
     "show_gradient_gaps",
     "show_grid",
+    "show_grouped",
     "show_heads",
     "show_heat",
     "show_images",
