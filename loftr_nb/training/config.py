@@ -95,7 +95,8 @@ class LogConfig:
     validate_every: steps between validations, 0 for none before the end.
     validate_pairs: held-out pairs of a validation on the way.
     few_matches: a training pair with fewer true coarse matches teaches little.
-    few_share: share of such pairs, over a row's steps, above which a run warns.
+    few_share: share of such pairs among the last 200 above which a run warns: once,
+        and again only when there are half as many more.
     tensorboard: write the same numbers for TensorBoard too.
     """
 

@@ -185,7 +185,8 @@ class Trainer:
     def _record(self) -> None:
         means = self.meter.means()
         if self.process.is_main:
-            self.health.look(means["few_matches"], self.step)
+            pairs = self.meter.steps * self.plan.global_batch
+            self.health.look(means["few_matches"], pairs, self.step)
             self.metrics.add(
                 "train",
                 self.step,
