@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+import torch
+
 from loftr_nb import viz
+from loftr_nb.datasets import collate, motorcycle
 
 
 def test_every_value_has_its_bar():
@@ -32,3 +36,22 @@ def test_every_value_has_its_bar():
 def test_nothing_right_anywhere_is_drawn_too():
     picture = viz.show_grouped(["a"], {"x": [0.0]}, "matches")
     assert picture.axes[0].get_xlim() == (0, 1)
+
+
+def test_answers_are_counted_under_their_names():
+    batch = collate([motorcycle((160, 112))])
+    points = np.array([[8.0, 8], [40, 48], [80, 24]], np.float32)
+    errors = {"one": np.array([0.5, 9, np.nan]), "two": np.array([1.0, 1, 1])}
+    answers = {name: (points, points, e) for name, e in errors.items()}
+    before = batch.image0.clone()
+    picture = viz.show_answers(batch, answers, brighter=3.0, title="Two say otherwise")
+    heads = [ax.get_title() for ax in picture.axes]
+    assert heads == ["one: 3 matches", "two: 3 matches"]
+    first, second = (
+        [t.get_text() for t in ax.get_legend().get_texts()] for ax in picture.axes
+    )
+    assert [line.split(": ")[1] for line in first] == ["1", "1", "1"]
+    assert second[0].startswith("right") and second[0].endswith(": 3")
+    assert torch.equal(batch.image0, before)
+    shown = picture.axes[0].images[0].get_array()
+    assert shown.max() <= 1 and shown.mean() > before.mean()

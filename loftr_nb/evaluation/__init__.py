@@ -18,6 +18,7 @@ from .looks import Look, attention_weights, layer_names, looks, token_stages
 from .matchers import LoFTRMatcher, Matcher, OracleMatcher, PairMatches
 from .pose import pose_auc, relative_pose_error
 from .protocol import INDOOR, OUTDOOR, Protocol
+from .right import RightMatches, right_matches
 from .sift import SiftMatcher
 from .solvers import SOLVERS, EstimatedPose, estimate_pose
 
@@ -35,6 +36,7 @@ __all__ = [
     "PairMatches",
     "PairRecord",
     "Protocol",
+    "RightMatches",
     "Scores",
     "SiftMatcher",
     "attention_weights",
@@ -56,6 +58,7 @@ __all__ = [
     "remember",
     "resampled_auc",
     "right_cells",
+    "right_matches",
     "score_table",
     "shaken",
     "sweep",

@@ -1,5 +1,6 @@
 """From a recipe to a trained, evaluated model: plans, the trainer, run folders."""
 
+from .averages import renewed_averages
 from .checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from .config import DataConfig, LogConfig, OptimConfig, Recipe
 from .failure import load_batch
@@ -39,6 +40,7 @@ __all__ = [
     "override",
     "print_summary",
     "recipe_to_dict",
+    "renewed_averages",
     "save_checkpoint",
     "train",
     "validation",

@@ -26,7 +26,7 @@ from .epipolar import (
 )
 from .explore import explore
 from .features import pca_colours, show_encoding, show_maps, show_series
-from .grouped import show_grouped
+from .grouped import show_answers, show_grouped
 from .index import show_index
 from .matches import matches_picture, show_matches
 from .matrices import show_matrix, show_offsets, show_row_on_image, show_supervision
@@ -75,6 +75,7 @@ __all__ = [
     "read_metrics",
     "rebuild",
     "save",
+    "show_answers",
     "show_bars",
     "show_bins",
     "show_calibration",

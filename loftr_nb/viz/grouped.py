@@ -1,11 +1,15 @@
-"""Bars in groups: the same few numbers of several things, side by side."""
+"""Several answers to one question: bars in groups, matches one under the other."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ..datasets.pair import Batch
+from .matches import matches_picture
+from .pairs import Image
 from .style import SERIES, Picture, heading, legend
 
 
@@ -39,4 +43,30 @@ def show_grouped(
     legend(ax, loc="best")
     heading(ax, None, unit)
     ax.tick_params(axis="y", labelsize=9)
+    return picture.titled(title)
+
+
+def show_answers(
+    batch: Batch,
+    answers: Mapping[str, tuple[Image, Image, Image]],
+    threshold: float = 3.0,
+    brighter: float = 1.0,
+    title: str | None = None,
+) -> Picture:
+    """Matches of the same pair by several matchers, one under the other.
+
+    Args:
+        batch: of one pair.
+        answers: name to keypoints0 and keypoints1, (M, 2) original pixels, and errors
+            (M,); below ``threshold`` input pixels a match is right, NaN is unknown.
+        brighter: factor on the images, to see dark ones.
+    """
+    light = [(brighter * image).clamp(max=1) for image in (batch.image0, batch.image1)]
+    shown = dataclasses.replace(batch, image0=light[0], image1=light[1])
+    h, w = batch.image0.shape[-2:]
+    picture = Picture(8.0, len(answers) * (8.0 * h / (2 * w) + 0.4) + 0.3)
+    axes = picture.subplots(len(answers), 1, squeeze=False)[:, 0]
+    for ax, (name, (k0, k1, errors)) in zip(axes, answers.items(), strict=True):
+        head = f"{name}: {len(errors)} matches"
+        matches_picture(shown, k0, k1, errors, threshold=threshold, title=head, ax=ax)
     return picture.titled(title)
