@@ -223,6 +223,48 @@ def test_a_changed_recipe_says_what_changed_and_is_refused_unless_told(
     assert again.step == 4
 
 
+def moments(run: Trainer) -> dict[str, dict]:
+    """The optimiser's state of each parameter, by the parameter's name."""
+    state = run.update.optimizer.state
+    named = dict(run.model.named_parameters())
+    return {name: dict(state[p]) for name, p in named.items() if p in state}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (["optim.freeze=backbone"], []),
+        ([], ["optim.freeze=backbone"]),
+        ([], ["optim.backbone_rate=0.1", "optim.freeze=loftr_fine"]),
+        (["optim.backbone_rate=0.1"], ["optim.weight_decay=0"]),
+    ],
+)
+def test_frozen_parts_and_rates_may_change_and_each_weight_keeps_its_moments(
+    before: list[str], after: list[str], data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    first = trainer(data, out, steps=2, recipe=small_recipe(*before))
+    first.run()
+    changed = small_recipe(*after)
+    with pytest.raises(RunError, match=r"(?s)optim\..*--allow-changes"):
+        trainer(data, out, steps=3, recipe=changed, resume=True)
+    run = trainer(data, out, steps=3, recipe=changed, resume=True, allow_changes=True)
+    old, new = moments(first), moments(run)
+    named = run.model.named_parameters()
+    learning = {name for name, p in named if p.requires_grad}
+    assert set(new) == set(old) & learning  # a part just thawed has none yet
+    for name, values in new.items():
+        for key in ("step", "exp_avg", "exp_avg_sq"):
+            assert torch.equal(values[key], old[name][key]), (name, key)
+    groups = run.update.optimizer.param_groups
+    assert {g["weight_decay"] for g in groups} == {changed.optim.weight_decay}
+    assert {g["share"] for g in groups} == {1.0, changed.optim.backbone_rate}
+    start = {k: v.clone() for k, v in run.model.state_dict().items()}
+    run.run()
+    for name, p in run.model.named_parameters():
+        assert torch.equal(p, start[name]) != (name in learning), name
+
+
 def test_what_does_not_decide_the_result_may_change(
     data: Path, tmp_path: Path, capsys
 ) -> None:

@@ -1,11 +1,15 @@
-"""Going on from a checkpoint with processes that are not those that wrote it."""
+"""Going on from a checkpoint with other processes, or another recipe, than wrote it."""
 
 from __future__ import annotations
 
+import torch
+
 from ..errors import RunError
+from ..model import LoFTR
 from .checkpoint import Checkpoint
 from .config import Recipe
 from .distributed import Process
+from .parts import parameter_names
 from .run_folder import RunFolder
 
 
@@ -43,3 +47,21 @@ def other_processes(state: Checkpoint, recipe: Recipe, process: Process) -> str 
         "place in the epoch follow the new size. --global-batch "
         f"{old} keeps the old one"
     )
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, state: Checkpoint, recipe: Recipe, model: LoFTR
+) -> None:
+    """Give the optimiser the moments of a checkpoint, each parameter its own.
+
+    The recipe may have changed since. Parameters that were frozen then start without
+    moments, as at the beginning of a run; those that are frozen now are left out. How
+    fast a group learns and decays is the recipe's of now, never the file's.
+    """
+    saved = state.optimizer["state"]
+    before = parameter_names(model, state.recipe.optim)
+    moments = {name: saved[k] for k, name in enumerate(before) if k in saved}
+    now = parameter_names(model, recipe.optim)
+    carried = {k: moments[name] for k, name in enumerate(now) if name in moments}
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": carried, "param_groups": groups})

@@ -87,6 +87,23 @@ def parameter_groups(model: LoFTR, optim: OptimConfig) -> list[dict[str, Any]]:
     ]
 
 
+def parameter_names(model: LoFTR, optim: OptimConfig) -> list[str]:
+    """Names of what the optimiser changes, in the order in which it counts them.
+
+    The order is the one of :func:`parameter_groups` under the same ``optim``, whatever
+    of ``model`` is frozen now: an optimiser's saved state is read by it.
+    """
+    names = [
+        name
+        for name, _ in model.named_parameters()
+        if name.split(".")[0] not in optim.freeze
+    ]
+    if optim.backbone_rate == 1:
+        return names
+    # Sorting keeps the order within each of both groups.
+    return sorted(names, key=lambda name: name.split(".")[0] == BACKBONE)
+
+
 def _learning(model: nn.Module) -> list[nn.Parameter]:
     return [p for p in model.parameters() if p.requires_grad]
 

@@ -18,13 +18,14 @@ import torch.distributed as dist
 from ..errors import CheckpointError, ConfigError
 from ..evaluation import Scores
 from ..model import LoFTR
+from ..model.allocator import settle
 from ..progress import StatusLine, duration
 from .board import Board, open_board
 from .checkpoint import has_checkpoint, keep_best, load_last, save_checkpoint
 from .config import Recipe
 from .distributed import Process
 from .failure import report
-from .going_on import agree_on_step, other_processes
+from .going_on import agree_on_step, other_processes, restore_optimizer
 from .health import Health
 from .heartbeat import Heartbeat
 from .loaders import TrainingPairs
@@ -84,9 +85,7 @@ class Trainer:
         self.total = self.plan.total_steps if steps is None else steps
         self.schedule = self.plan.schedule(recipe.optim.decay)
         torch.manual_seed(recipe.seed)
-        # Softmaxes of a confident matcher are full of numbers below 1e-38, and a
-        # CPU computes with those up to 80 times slower. To it they are 0 now.
-        torch.set_flush_denormal(True)
+        settle(recipe.model)
         going_on = resume and has_checkpoint(self.folder.last.parent)
         model = new_model(recipe, resuming=going_on).to(process.device)
         self.update = Update(model, recipe, process, self.schedule.at(0))
@@ -115,7 +114,7 @@ class Trainer:
                 "folder's config.json: it was put there by hand"
             )
         self.model.load_state_dict(state.weights)
-        self.update.optimizer.load_state_dict(state.optimizer)
+        restore_optimizer(self.update.optimizer, state, self.recipe, self.model)
         self.process.set_rng_state(state.rng)
         self.meter.restore(state.meter)
         self.step, self.best = state.step, state.best_auc10
