@@ -18,7 +18,6 @@ from loftr_nb.evaluation import (
     pose_auc,
     remember,
     resampled_auc,
-    shaken,
     sweep,
 )
 
@@ -39,16 +38,6 @@ def test_a_remembered_pair_is_matched_once(pair):
     first, second = recall(collate([pair])), recall(collate([pair]))
     assert asked == [1]
     assert np.array_equal(first[0].keypoints1, second[0].keypoints1)
-
-
-def test_noise_has_its_size_in_input_pixels_and_is_repeatable(pair):
-    batch = collate([pair])
-    (m,) = shaken(OracleMatcher(), 2.0)(batch)
-    (again,) = shaken(OracleMatcher(), 2.0)(batch)
-    assert np.array_equal(m.keypoints1, again.keypoints1)
-    # The mean distance of a 2-d Gaussian is sigma * sqrt(pi / 2).
-    mean = place_errors(batch, m).mean()
-    assert mean == pytest.approx(2.0 * np.sqrt(np.pi / 2), rel=0.15)
 
 
 def test_true_places_have_no_error_and_a_shift_is_seen(pair):

@@ -8,7 +8,6 @@ from .analysis import (
     plane_share,
     remember,
     resampled_auc,
-    shaken,
     sweep,
 )
 from .cells import CellScore, nearest_errors, right_cells
@@ -60,7 +59,6 @@ __all__ = [
     "right_cells",
     "right_matches",
     "score_table",
-    "shaken",
     "sweep",
     "token_stages",
 ]

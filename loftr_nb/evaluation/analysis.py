@@ -41,27 +41,6 @@ def remember(matcher: Matcher) -> Matcher:
     return recall
 
 
-def shaken(matcher: Matcher, sigma: float, seed: int = 0) -> Matcher:
-    """A matcher whose places in image 1 get Gaussian noise.
-
-    Args:
-        sigma: of x and of y, in pixels of the network's input.
-        seed: the noise of a pair depends on it and on the pair's names.
-    """
-
-    def noisy(batch: Batch) -> list[PairMatches]:
-        found = []
-        for k, m in enumerate(matcher(batch)):
-            name = f"{seed} {batch.scenes[k]} {batch.names0[k]} {batch.names1[k]}"
-            rng = np.random.default_rng(list(name.encode()))
-            noise = rng.normal(0.0, sigma, m.keypoints1.shape)
-            moved = m.keypoints1 + noise * batch.scale1[k].cpu().numpy()
-            found.append(m._replace(keypoints1=moved))
-        return found
-
-    return noisy
-
-
 def sweep(
     matcher: Matcher,
     dataset: Dataset[Pair],
