@@ -12,6 +12,7 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from matplotlib import colormaps
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex, to_rgb
 from PIL import Image
@@ -327,6 +328,51 @@ def test_repr_of_a_picture_is_its_title():
     )
     titled = viz.show_images({"a": np.ones((2, 2))}, "what to see")
     assert repr(titled) == "<Picture: what to see>"
+
+
+def test_a_bright_peak_in_a_photograph_keeps_its_colour():
+    """64 colours for many greys left the peak the house's orange: "wrong"."""
+    rng = np.random.default_rng(0)
+    photo = np.linspace(0.2, 1, 300)[None] * rng.uniform(0.7, 1, (200, 300))
+    row = np.zeros((25, 38))
+    row[10, 12:14] = 0.96, 0.5
+    picture = viz.Picture(4, 3)
+    ax = picture.subplots()
+    ax.imshow(photo, "gray")
+    ax.imshow(row, style.HEAT, alpha=(row > 0) * 0.9, extent=(0, 300, 200, 0))
+    raw = io.BytesIO()
+    for _ in range(2):  # the second time the layout has settled
+        raw = io.BytesIO()
+        picture.savefig(raw, format="png")
+    true = np.asarray(Image.open(raw).convert("RGB")).astype(int)
+    given = Image.open(io.BytesIO(style.png(picture))).convert("RGB")
+    yellow = (true[..., 0] > 200) & (true[..., 2] < 120)
+    assert yellow.sum() > 30, "the peak is not in the picture"
+    off = np.abs(true - np.asarray(given).astype(int)).max(-1)
+    assert off[yellow].max() <= style.FAR
+    assert (off > style.FAR).mean() < 0.001
+
+
+def test_letters_on_the_heat_map_are_the_ones_that_read_better():
+    """Contrast as WCAG counts it, with the colour that is drawn."""
+
+    def light(colour) -> float:
+        c = np.array(to_rgb(colour))
+        linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+        return float(linear @ (0.2126, 0.7152, 0.0722))
+
+    for low, high in ((0.0, 1.0), (-3.0, 0.5)):
+        for value in np.linspace(low, high, 41):
+            ground = light(colormaps[style.HEAT]((value - low) / (high - low))[:3])
+            dark = (ground + 0.05) / (light(style.INK) + 0.05)
+            white = 1.05 / (ground + 0.05)
+            better = style.INK if dark > white else "white"
+            if abs(dark - white) > 0.5:
+                assert style.ink_on(value, low, high) == better, value
+    picture = viz.show_numbers({"scores": np.array([[-3.0, -1.0], [0.0, 0.5]])})
+    inks = {t.get_text(): t.get_color() for t in picture.axes[0].texts[:4]}
+    assert inks == {"-3.00": "white", "-1.00": style.INK, "0.00": style.INK,
+                    "0.50": style.INK}  # fmt: skip
 
 
 def test_explorer_shows_the_same_pictures_as_its_static_twin(monkeypatch):

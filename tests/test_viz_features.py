@@ -136,3 +136,17 @@ def test_heads_lie_side_by_side(count):
     picture = viz.show_heads(IMAGE, heads, (0, 0), "Heads look at other things")
     assert len(picture.axes) == count
     assert picture._repr_png_().startswith(b"\x89PNG")
+
+
+def test_lines_over_one_setting_are_a_series_with_a_mark():
+    x, values = [1, 2, 4], {"a": torch.tensor([1.0, 10, 100]), "b": [3.0, 2, 1]}
+    mark = (3.0, "usual")
+    picture = viz.show_lines(x, values, "steps", "cost", mark=mark, log=True, title="t")
+    (ax,) = picture.axes
+    a, b, upright = ax.lines
+    assert a.get_xdata().tolist() == b.get_xdata().tolist() == x
+    assert a.get_ydata().tolist() == [1, 10, 100] and a.get_ls() != b.get_ls()
+    assert upright.get_xdata() == [3.0, 3.0]
+    assert [t.get_text() for t in ax.get_legend().texts] == ["a", "b", "usual"]
+    assert (ax.get_xscale(), ax.get_yscale()) == ("linear", "log")
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("steps", "cost")

@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
+from .features import DASHES, show_series
 from .matches import show_matches
 from .pairs import Image
 from .style import (
@@ -27,10 +28,9 @@ from .style import (
     as_array,
     as_image,
     heading,
+    ink_on,
     legend,
 )
-
-MARKS = ("-", "--", "-.", ":")  # lines stay apart without colour
 
 
 def show_numbers(
@@ -67,9 +67,10 @@ def show_numbers(
 
 def _draw_numbers(ax: Axes, values: np.ndarray, top: float, dustbin: bool) -> None:
     h, w = values.shape
-    ax.imshow(values, HEAT, vmin=min(0.0, float(values.min())), vmax=top)
+    low = min(0.0, float(values.min()))
+    ax.imshow(values, HEAT, vmin=low, vmax=top)
     for y, x in np.ndindex(h, w):
-        ink = INK if values[y, x] > 0.55 * top else "white"
+        ink = ink_on(values[y, x], low, top)
         ax.text(x, y, _short(values[y, x]), ha="center", va="center", size=9, c=ink)
     names = [str(n) for n in range(max(h, w))]
     rows, columns = names[:h], names[:w]
@@ -131,29 +132,14 @@ def show_lines(
     log: bool = False,
     title: str | None = None,
 ) -> Picture:
-    """A few quantities over one setting.
+    """A few quantities over one setting: :func:`show_series` with one x for all.
 
     mark: a place on the x axis and its name, drawn as an upright line.
     log: logarithmic y axis.
     """
-    picture = Picture(7.2, 3.3)
-    ax = picture.subplots()
-    for n, (name, values) in enumerate(lines.items()):
-        style = {
-            "color": SERIES[n],
-            "ls": MARKS[n % len(MARKS)],
-            "marker": "o",
-            "ms": 3,
-        }
-        ax.plot(x, as_array(values), label=name, **style)
-    if mark:
-        ax.axvline(mark[0], color=INK, lw=0.9, ls=":", label=mark[1])
-    if log:
-        ax.set_yscale("log")
-    ax.grid(alpha=0.25)
-    legend(ax, loc="best")
-    heading(ax, title, xlabel, ylabel)
-    return picture
+    series = {name: (x, values) for name, values in lines.items()}
+    kind = {"log": "y" if log else "", "marker": True, "mark": mark}
+    return show_series(series, title, xlabel, ylabel, **kind)
 
 
 def show_stages(
@@ -211,7 +197,7 @@ def show_log_confidence(
     bins = np.linspace(low, 0.0, 61)
     for n, (name, values) in enumerate(tens.items()):
         share = np.full(len(values), 1 / len(values))
-        style = {"color": SERIES[n], "lw": 1.6, "ls": MARKS[n % len(MARKS)]}
+        style = {"color": SERIES[n], "lw": 1.6, "ls": DASHES[n % len(DASHES)]}
         ax.hist(values, bins, weights=share, histtype="step", label=name, **style)
     edge = np.log10(bound)
     ax.axvspan(low, edge, color=WRONG, alpha=0.12, lw=0)

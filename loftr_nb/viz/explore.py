@@ -42,11 +42,16 @@ def explore(
         )
         for name, (first, last, value) in sliders.items()
     }
-    picture = widgets.Image(value=png(draw(**start)), format="png")
+    picture = widgets.Image(value=_drawn(draw(**start)), format="png")
 
     def redraw(_change: object) -> None:
-        picture.value = png(draw(**{n: slider.value for n, slider in moved.items()}))
+        picture.value = _drawn(draw(**{n: s.value for n, s in moved.items()}))
 
     for slider in moved.values():
         slider.observe(redraw, names="value")
     return widgets.VBox([*moved.values(), picture])
+
+
+def _drawn(figure: Figure) -> bytes:
+    """The same picture that a notebook would store of it."""
+    return png(figure, getattr(figure, "colours", 64))

@@ -29,7 +29,7 @@ from .style import (
 )
 
 SIGNED = "PuOr_r"  # for values with a sign; safe for colour-blind readers
-_STYLES = ("-", "--", "-.", ":")  # a second mark beside the colour
+DASHES = ("-", "--", "-.", ":")  # a second mark beside the colour
 
 
 def pca_colours(maps: Sequence[Tensor] | Tensor, stride: int = 1) -> list[Tensor]:
@@ -186,6 +186,7 @@ def show_series(
     log: str = "",
     marker: bool = False,
     ax: Axes | None = None,
+    mark: tuple[float, str] | None = None,
 ) -> Picture:
     """Lines in one plot, told apart by colour and by dashes.
 
@@ -193,15 +194,18 @@ def show_series(
         lines: name to (x values, y values).
         log: ``x``, ``y`` or ``xy``, the axes with a logarithmic scale.
         marker: dots on the values, for lines through few measurements.
+        mark: a place on the x axis and its name, drawn as an upright line.
     """
     picture = Picture(7.2, 3.6) if ax is None else ax.figure
     ax = picture.subplots() if ax is None else ax
     for n, (name, (across, up)) in enumerate(lines.items()):
         ax.plot(
             as_array(across), as_array(up), color=SERIES[n % len(SERIES)],
-            ls=_STYLES[n % len(_STYLES)], lw=1.7, label=name,
+            ls=DASHES[n % len(DASHES)], lw=1.7, label=name,
             marker="o" if marker else None, ms=4,
         )  # fmt: skip
+    if mark:
+        ax.axvline(mark[0], color=INK, lw=0.9, ls=":", label=mark[1])
     for name in log:
         getattr(ax, f"set_{name}scale")("log")
     if "x" in log and marker:  # the places that were measured, not powers of ten

@@ -176,6 +176,7 @@ def show_row_on_image(
     row = as_array(matrix)[cell].reshape(grid1)
     h, w = as_image(image0).shape[:2]
     picture = Picture(8.0, 3.4 * h / w + 1.15)
+    picture.colours = 200  # heat over grey
     left, right = picture.subplots(1, 2)
     draw_image(left, image0, fade=0.2)
     y, x = divmod(cell, grid0[1])
@@ -211,7 +212,7 @@ def _draw_row(picture: Picture, ax: Axes, row: np.ndarray, cell: int) -> str:
     ax.axis(view)
     bar = picture.colorbar(shown, ax=ax, shrink=0.8)
     bar.set_label("probability", fontsize=9)
-    return f"image 1: row {cell}, most at column {x}, row {y}"
+    return f"image 1, row {cell} of the matrix:\nmost at column {x}, row {y}"
 
 
 def _mark_cell(ax: Axes, x: int, y: int, colour: str) -> None:

@@ -31,6 +31,8 @@ SERIES = (RIGHT, WRONG, "#009E73", CHOSEN, "#56B4E9", INK)
 HEAT = "cividis"  # one colour map for everything that has no sign
 
 DPI = 90
+FAR = 24  # of 255 levels: a colour this far off is seen as another
+SPECK = 12  # pixels: an edge between two colours, nothing that one looks at
 
 
 def _house_palette() -> list[int]:
@@ -57,7 +59,7 @@ class Picture(Figure):
 
     It is a plain matplotlib figure with two habits: its background is white in
     light and dark themes alike, and what a notebook stores of it is a PNG of
-    64 colours, about half the usual size. Its ``repr`` is its title, so that
+    some 64 colours, about half the usual size. Its ``repr`` is its title, so that
     a reader without the image still learns what it shows. A picture whose colours
     carry the message asks for more of them: ``colours``, up to 200.
     """
@@ -97,12 +99,41 @@ def png(figure: Figure, colours: int = 64) -> bytes:
     chosen = full.quantize(colours, dither=plain).getpalette()[: 3 * colours]
     # Averaging paper with the edges of letters gives a white that looks dirty.
     chosen = [255 if c > 247 else c for c in chosen]
+    entries = (_HOUSE + (_HEAT if colours > 64 else []) + chosen)[: 3 * 256]
+    small = full.quantize(palette=_palette(entries), dither=plain)
+    room = 256 - len(entries) // 3
+    if missed := _missed(full, small, room):
+        small = full.quantize(palette=_palette(entries + missed), dither=plain)
+    file = io.BytesIO()
+    small.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def _palette(entries: list[int]) -> Image.Image:
     palette = Image.new("P", (1, 1))
-    heat = _HEAT if colours > 64 else []
-    palette.putpalette(_HOUSE + heat + chosen)
-    small = io.BytesIO()
-    full.quantize(palette=palette, dither=plain).save(small, "PNG", optimize=True)
-    return small.getvalue()
+    palette.putpalette(entries)
+    return palette
+
+
+def _missed(full: Image.Image, small: Image.Image, most: int) -> list[int]:
+    """Colours that a palette turns into clearly others, the widespread ones first.
+
+    A palette is chosen for the many: a yellow peak in a grey photograph gets no
+    place in it, and would be drawn in the house's orange, which means "wrong".
+    """
+    true = np.asarray(full).reshape(-1, 3)
+    given = np.asarray(small.convert("RGB")).reshape(-1, 3)
+    far = np.abs(true.astype(np.int16) - given).max(1) > FAR
+    found = true[far]
+    if not len(found) or most < 1:
+        return []
+    # Neighbouring colours share a place: 16 levels a channel are near enough.
+    _, groups, counts = np.unique(
+        found >> 4, axis=0, return_inverse=True, return_counts=True
+    )
+    groups = groups.reshape(-1)
+    wide = [g for g in np.argsort(-counts)[:most] if counts[g] >= SPECK]
+    return [round(c) for g in wide for c in found[groups == g].mean(0)]
 
 
 def save(figure: Figure, path: Path | str) -> Path:
@@ -155,6 +186,17 @@ def note(ax: Axes, words: str) -> None:
         va="bottom",
         bbox={"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 2},
     )
+
+
+def ink_on(value: float, low: float, high: float) -> str:
+    """Dark or white letters for a spot of the heat map, whichever reads better."""
+    share = (value - low) / max(high - low, 1e-12)
+    channels = np.array(colormaps[HEAT](float(np.clip(share, 0, 1)))[:3])
+    linear = np.where(
+        channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4
+    )
+    light = linear @ (0.2126, 0.7152, 0.0722)  # WCAG's relative luminance
+    return INK if light > 0.2 else "white"  # the two contrasts are equal near 0.2
 
 
 def legend(ax: Axes, **kwargs) -> None:

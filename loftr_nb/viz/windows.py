@@ -27,6 +27,7 @@ from .style import (
     as_image,
     draw_image,
     heading,
+    ink_on,
     legend,
 )
 
@@ -119,7 +120,7 @@ def show_heat(
 def _write_heat(ax: Axes, heat: np.ndarray) -> None:
     side = np.linspace(-1, 1, heat.shape[0])
     for (r, c), p in np.ndenumerate(heat):
-        ink = INK if p > 0.55 * heat.max() else "white"
+        ink = ink_on(p, 0.0, float(heat.max()))
         ax.text(side[c], side[r] - 0.22, f"{p:.2f}", ha="center", size=8, color=ink)
 
 
@@ -142,6 +143,7 @@ def show_refined(
     """
     p0, c1, r1, t1 = map(as_array, (points0, corners1, refined, truth))
     picture = Picture(8.6, 4.5)
+    picture.colours = 200  # heat over grey
     axes = picture.subplots(2, len(p0), squeeze=False)
     for m, (top, bottom) in enumerate(axes.T):
         draw_image(top, image0)
