@@ -23,7 +23,7 @@ import nbformat
 from lab import CHROMIUM, jupyter_lab, move_slider, opened, run_all, until
 
 ROOT = Path(__file__).resolve().parent.parent
-SIZE = (1100, 2000)
+SIZE = (1280, 2000)
 LIMIT = 900  # seconds a notebook may take on a busy machine
 WALL = 3  # lines of stderr that one cell may show before it hides the notebook
 SETTINGS = {
@@ -64,20 +64,21 @@ def shoot(page, folder: Path, name: str) -> int:
     return count
 
 
-def move_sliders(page, folder: Path, name: str) -> list[str]:
-    """Move each slider of each explorer; what did not follow."""
-    wrong = []
+def move_sliders(page, folder: Path, name: str) -> tuple[int, list[str]]:
+    """Move each slider of each explorer; how many, and what did not follow."""
+    wrong, moved = [], 0
     boxes = page.locator(".jp-OutputArea-output .widget-vbox", has=page.locator("img"))
     for b in range(boxes.count()):
         box = boxes.nth(b)
-        for s in range(box.locator(".noUi-handle").count()):
-            slider, picture = box.locator(".noUi-handle").nth(s), box.locator("img")
+        handles, picture = box.locator(".noUi-handle"), box.locator("img").first
+        for s in range(handles.count()):
             box.scroll_into_view_if_needed()
-            if not move_slider(page, slider, picture.first, 5):
+            if not move_slider(page, handles.nth(s), picture, 5):
                 wrong.append(f"slider {s + 1} of explorer {b + 1} changes nothing")
+            moved += 1
+            page.wait_for_timeout(2_000)  # five steps, five pictures
             box.screenshot(path=str(folder / f"{name}-explorer{b + 1}-{s + 1}.png"))
-    print(f"  {boxes.count()} explorers")
-    return wrong
+    return moved, wrong
 
 
 def stored_troubles(notebook: Path) -> tuple[list[str], list[tuple[float, int]]]:
@@ -137,13 +138,16 @@ def look_at(notebook: Path, folder: Path, dark: bool, quick: bool) -> list[str]:
             count = shoot(page, folder, name)
             if wide := page.evaluate(WIDE):
                 wrong.append(f"{wide} pictures run out of the window")
-            wrong += move_sliders(page, folder, name)
-            wrong += [f"the page itself: {error}" for error in said]
+            sliders, stuck = move_sliders(page, folder, name)
+            wrong += stuck
     slow = ", ".join(f"cell {n} {s:.0f} s" for s, n in sorted(each)[::-1][:3])
     verdict = "ok" if not wrong else f"{len(wrong)} wrong"
-    print(f"{name}: {verdict}, {seconds:.0f} s ({slow}), {count} screenshots")
+    print(f"{name}: {verdict}, {seconds:.0f} s (slowest {slow}), ", end="")
+    print(f"{sliders} sliders moved, {count} screenshots", flush=True)
     for words in wrong:
         print(f"  {words}")
+    for words in said:  # JupyterLab's own, seldom about the notebook
+        print(f"  the page said: {words}")
     return wrong
 
 

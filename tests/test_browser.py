@@ -7,38 +7,24 @@ finish; then what the saved notebook holds. Skips where there is no browser.
 from __future__ import annotations
 
 import base64
-import json
 import os
 import re
-import shutil
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import psutil
 import pytest
+from lab import CHROMIUM, jupyter_lab, move_slider, opened, run_all, run_cell, until
 
 from loftr_nb.launch import record as records
 from loftr_nb.synthetic import MiniOptions, make_mini
 from loftr_nb.viz import read_metrics
 
-playwright = pytest.importorskip(
+pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: pip install playwright"
 )
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))),
-    None,
-)
-FLAGS = (
-    "--no-sandbox --disable-gpu --disable-background-networking --no-first-run "
-    "--disable-component-update --disable-sync"
-).split()
-TOKEN = "a-token-for-this-test"
 STEPS = 400
 LAUNCH = f"""\
 from loftr_nb.launch import attach, launch, watch
@@ -52,6 +38,16 @@ run = launch(
     steps={STEPS}, data="mini", out="runs/clicked",
 )
 watch(run, every=0.3)"""
+EXPLORE = """\
+import numpy as np
+from loftr_nb import viz
+def draw(column, row):
+    matrix = np.zeros((9, 9))
+    matrix[3 * row + column, 4] = 0.9
+    images = np.ones((24, 24)) / 2
+    return viz.show_row_on_image(
+        matrix, 4, images, images, (3, 3), (3, 3), title=f"{column} {row}")
+viz.explore(draw, column=(0, 2, 1), row=(0, 2, 1))"""
 ATTACH = """\
 from loftr_nb.launch import attach, watch
 run = attach("runs/clicked")
@@ -64,6 +60,17 @@ pytestmark = [
         sys.platform == "win32", reason="the browser test knows Debian's chromium"
     ),
 ]
+
+
+def write_notebook(path: Path, sources: tuple[str, ...]) -> None:
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    notebook.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python 3",
+        "language": "python",
+    }
+    nbformat.write(notebook, path)
 
 
 @pytest.fixture
@@ -80,105 +87,20 @@ def place(tmp_path: Path) -> Path:
         megadepth_images=4,
     )
     make_mini(tmp_path / "mini", seed=3, options=options, workers=1)
-    cells = [nbformat.v4.new_code_cell(c) for c in (LAUNCH, LAUNCH, ATTACH)]
-    notebook = nbformat.v4.new_notebook(cells=cells)
-    notebook.metadata["kernelspec"] = {
-        "name": "python3",
-        "display_name": "Python 3",
-        "language": "python",
-    }
-    nbformat.write(notebook, tmp_path / "run.ipynb")
+    write_notebook(tmp_path / "run.ipynb", (LAUNCH, LAUNCH, ATTACH))
     return tmp_path
 
 
 @pytest.fixture
-def lab(place: Path) -> Iterator[str]:
-    """JupyterLab on that folder; its address."""
-    settings = place / "settings" / "@jupyterlab" / "apputils-extension"
-    settings.mkdir(parents=True)
-    no_news = {"fetchNews": "false", "checkForUpdates": False}
-    (settings / "notification.jupyterlab-settings").write_text(json.dumps(no_news))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    own = {
-        "JUPYTERLAB_SETTINGS_DIR": str(place / "settings"),
-        "JUPYTER_CONFIG_DIR": str(place / "jupyter"),
-        "JUPYTER_RUNTIME_DIR": str(place / "jupyter"),
-        "LOFTR_NB_STATIC": "",
-        "LOFTR_NB_QUICK": "",
-    }
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
-    command += [f"--ServerApp.port={port}", "--ServerApp.port_retries=0"]
-    command += [f"--IdentityProvider.token={TOKEN}", f"--notebook-dir={place}"]
-    with open(place / "lab.log", "wb") as log:
-        server = subprocess.Popen(
-            command, env=os.environ | own, stdout=log, stderr=log, cwd=place
-        )
-    address = f"http://127.0.0.1:{port}"
-    try:
-        _answers(address, server, place / "lab.log")
-        yield address
-    finally:
-        _end(place, server)
-
-
-def _answers(address: str, server: subprocess.Popen, log: Path) -> None:
-    for _ in range(300):
-        assert server.poll() is None, log.read_text()
-        try:
-            urllib.request.urlopen(f"{address}/api?token={TOKEN}", timeout=2).read()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError(log.read_text())
-
-
-def _end(place: Path, server: subprocess.Popen) -> None:
-    """Nothing that this test started may outlive it."""
-    record = records.read(place / "runs" / "clicked")
-    left = records.members(record) if record else []
-    left += psutil.Process(server.pid).children(recursive=True)
-    server.terminate()
-    for process in left:
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    server.wait(20)
-
-
-@pytest.fixture
-def page(lab: str) -> Iterator:
+def page(place: Path) -> Iterator:
     """The notebook, open in Chromium."""
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1300, "height": 1400})
-        page.set_default_timeout(150_000)  # a busy machine is slow, not wrong
-        page.goto(f"{lab}/lab/tree/run.ipynb?token={TOKEN}", timeout=150_000)
-        page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=150_000)
-        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]")
+    own = {"LOFTR_NB_STATIC": "", "LOFTR_NB_QUICK": ""}
+    with (
+        jupyter_lab(place, environment=own) as address,
+        opened(address, "run.ipynb", (1300, 1400)) as page,
+    ):
         yield page
         look(page, "0-end")
-        browser.close()
-
-
-def run_cell(page, number: int) -> None:
-    """Click into a cell and run it."""
-    cell = page.locator(".jp-Notebook .jp-CodeCell").nth(number)
-    taken = cell.locator(".jp-InputPrompt", has_text=re.compile(r"\[(\*|\d+)\]"))
-    for _ in range(20):
-        try:
-            # Lab asks for patience in a dialog, and takes clicks there only.
-            for button in page.locator(".jp-Dialog button.jp-mod-accept").all():
-                button.click(timeout=5_000)
-            cell.locator(".cm-content").click(timeout=10_000)
-            page.keyboard.press("Control+Enter")
-            taken.wait_for(timeout=5_000)
-            return
-        except playwright.TimeoutError:
-            continue  # the page is drawn before its kernel takes a cell
-    raise AssertionError(f"cell {number} never ran")
 
 
 def shown_step(page, number: int) -> int:
@@ -193,15 +115,6 @@ def curve(page, number: int) -> str:
     """Where the browser has the picture of the curves from."""
     cell = page.locator(".jp-Notebook .jp-CodeCell").nth(number)
     return cell.locator(".loftr-nb-watch img").first.get_attribute("src")
-
-
-def until(what, seconds: float = 150.0):
-    """Wait for something to be true; returns it."""
-    end = time.monotonic() + seconds
-    while not (value := what()):
-        assert time.monotonic() < end, f"{what.__name__} never came"
-        time.sleep(0.1)
-    return value
 
 
 def look(page, name: str) -> None:
@@ -251,7 +164,7 @@ def test_start_stop_restart_attach_finish(page, place: Path) -> None:
     see_it_move(page, 2)
     look(page, "4-attached")
     last = page.locator(".jp-Notebook .jp-CodeCell").nth(2)
-    last.get_by_text(re.compile(r"clicked: finished +step")).wait_for(timeout=240_000)
+    last.get_by_text(re.compile(r"clicked: finished +step")).wait_for(timeout=900_000)
     until(lambda: last.locator(".loftr-nb-watch").count() == 0)
     look(page, "5-finished")
     steps = [row["step"] for row in read_metrics(folder) if row["event"] == "train"]
@@ -267,3 +180,23 @@ def test_start_stop_restart_attach_finish(page, place: Path) -> None:
     ]
     assert base64.b64decode(outputs[1]["image/png"]).startswith(b"\x89PNG")
     assert "widgets" not in stored.metadata
+
+
+def test_sliders_of_an_explorer_change_its_picture(tmp_path: Path) -> None:
+    write_notebook(tmp_path / "sliders.ipynb", (EXPLORE, "print('the last cell')"))
+    own = {"LOFTR_NB_STATIC": ""}
+    with (
+        jupyter_lab(tmp_path, environment=own) as address,
+        opened(address, "sliders.ipynb", (1100, 1000)) as page,
+    ):
+        run_all(page, 240.0)
+        box = page.locator(".jp-OutputArea-output .widget-vbox")
+        picture, handles = box.locator("img"), box.locator(".noUi-handle")
+        picture.wait_for()
+        look(page, "6-explorer")
+        assert handles.count() == 2
+        assert move_slider(page, handles.nth(0), picture, 1)
+        assert move_slider(page, handles.nth(1), picture, -1)
+        assert not move_slider(page, handles.nth(1), picture, -1), "beyond its end"
+        assert box.locator(".widget-readout").all_inner_texts() == ["2", "0"]
+        look(page, "7-explored")
