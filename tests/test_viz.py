@@ -375,6 +375,15 @@ def test_letters_on_the_heat_map_are_the_ones_that_read_better():
                     "0.50": style.INK}  # fmt: skip
 
 
+def test_titles_above_ticks_stay_clear_of_the_title_of_the_picture():
+    panels = {name: np.eye(3) for name in ("each row", "each column", "product")}
+    picture = viz.show_numbers(panels, title="Rows 0 and 1 want cell 0")
+    style.png(picture)
+    above = picture._suptitle.get_window_extent()
+    for ax in picture.axes:
+        assert ax.title.get_window_extent().y1 < above.y0
+
+
 def test_explorer_shows_the_same_pictures_as_its_static_twin(monkeypatch):
     widgets = pytest.importorskip("ipywidgets")
 

@@ -91,6 +91,9 @@ def png(figure: Figure, colours: int = 64) -> bytes:
     colours: chosen from the picture; the house colours come on top, because a
         photograph would otherwise win all places and turn a thin line grey.
     """
+    # A title above ticks finds its place while it is drawn, too late for a layout
+    # made before: without this it may lie over the title of the whole picture.
+    figure.draw_without_rendering()
     raw = io.BytesIO()
     figure.savefig(raw, format="png", dpi=figure.dpi)
     full = Image.open(raw).convert("RGB")
