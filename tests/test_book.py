@@ -71,6 +71,18 @@ def test_notebooks_that_are_named_exist_and_are_linked(stage: Path) -> None:
         assert alone <= {page.name}, page.name
 
 
+def test_no_sentence_becomes_a_list_and_no_formula_a_line_break(stage: Path) -> None:
+    """Markdown reads a wrapped "image\\n1. The cell" as item one of a list."""
+    for page in pages_in(stage):
+        lines = prose(page).splitlines()
+        for before, line in zip(lines, lines[1:], strict=False):
+            starts = re.match(r"\d+[.)]\s|[-+*#]\s", line)
+            in_list = re.match(r"\s*(\d+[.)]|[-+*#])\s|\s+\S|\s*$|</?\w", before)
+            assert not starts or in_list, (page.name, before, line)
+        for formula in re.findall(r"\$\$.*?\$\$", prose(page), re.S):
+            assert not re.search(r"\\\\[a-zA-Z]", formula), (page.name, formula)
+
+
 def small_repository(root: Path) -> None:
     """A README, two notebooks that know each other, a script, a picture."""
     picture = io.BytesIO()
