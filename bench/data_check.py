@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from loftr_nb.files.memory import peak_resident_mb
 from loftr_nb.recordings import find_recording
 from loftr_nb.recordings.scannet import ScanNetScene
 from loftr_nb.setup import check_data
@@ -97,8 +97,7 @@ def main() -> None:
         whole = timed("whole", lambda: check_data(root, **options))
         print(f"whole / quick {whole / quick:.1f}, {args.frames / whole:.0f} frames/s")
         compare_pools(root / "scene0000_00", args.workers)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"peak memory {peak:,.0f} MB")
+    print(f"peak memory {peak_resident_mb():,.0f} MiB")
 
 
 if __name__ == "__main__":

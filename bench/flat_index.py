@@ -78,6 +78,13 @@ def memory(process=None) -> dict[str, float]:
     return {k: getattr(info, k) / 1e6 for k in ("rss", "uss", "pss")}
 
 
+def peak_rss() -> float:
+    """The most RSS so far, MB."""
+    from loftr_nb.files.memory import peak_resident_mb
+
+    return peak_resident_mb() * 2**20 / 1e6
+
+
 def measure(index: Path, batches: int, workers: int) -> dict:
     """Open, sample, and report; runs in a fresh process."""
     import psutil
@@ -120,18 +127,12 @@ def measure(index: Path, batches: int, workers: int) -> dict:
         "pairs_per_s": done * BATCH / seconds,
         "before": before,
         "highest": highest,
-        "peak_rss": _peak_rss(),
+        "peak_rss": peak_rss(),
         "worker": {
             k: max((w[k] for w in of_workers), default=0.0)
             for k in ("rss", "uss", "pss")
         },
     }
-
-
-def _peak_rss() -> float:
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def drop_from_cache(path: Path) -> None:
@@ -220,7 +221,7 @@ def step(what: str, words: list[str]) -> None:
         make_npz(Path(words[0]), int(words[1]), int(words[2]))
     elif what == "flat":
         make_flat(Path(words[0]), Path(words[1]))
-        print(json.dumps({"peak_rss": _peak_rss()}))
+        print(json.dumps({"peak_rss": peak_rss()}))
     else:
         print(json.dumps(measure(Path(words[0]), int(words[1]), int(words[2]))))
 

@@ -6,9 +6,15 @@ Trains a small network on the embedded data, validates and saves on the way as a
 run does, and reads at even intervals what the training process and its loader
 workers hold:
 
-- RSS: resident pages, shared ones counted in each process that has them;
-- PSS: shared pages divided by their sharers, so that a sum counts each page once;
-- USS: pages that no other process has.
+- RSS: resident pages, shared ones counted in each process that has them, those of
+  libraries too;
+- held: pages that no file backs, shared ones divided by their sharers (Linux's
+  Pss_Anon and Pss_Shmem). A sum over processes counts each page once, and programs
+  that come and go beside the run do not change it, as they change PSS and USS, which
+  divide the pages of libraries by all who have them.
+
+A page of the training process counts for its forked workers too, until it is written
+to: only the sum of all is bound to be flat.
 
 An epoch lasts half the run: workers live through 2,500 steps, and are started anew
 once. Each reading is a line of readings.jsonl in DIR as soon as it is made; memory.json
@@ -21,6 +27,7 @@ half of each epoch, in MiB per 1,000 steps.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import json
 import threading
@@ -38,9 +45,12 @@ from loftr_nb.training.finish import validation
 from loftr_nb.viz import save
 from loftr_nb.viz.style import SERIES, Picture
 
-MB = 2**20
-KINDS = ("rss", "pss", "uss")
-WHO = {"own": "training process", "workers": "loader workers, all"}
+KINDS = ("rss", "held")
+WHO = {
+    "together": "together",
+    "own": "training process",
+    "workers": "loader workers, all",
+}
 SMALL = [
     "data.width=64",
     "data.height=48",
@@ -127,20 +137,26 @@ def watch(trainer: Trainer, out: Path, done: threading.Event, every: int) -> Non
 def held() -> dict:
     """MiB of this process and of all its workers, and how many these are."""
     me = psutil.Process()
-    workers = []
+    own, workers = reading(me.pid), []
     for child in me.children(recursive=True):
-        try:
-            workers.append(reading(child))
-        except psutil.Error:  # an epoch has just ended
-            continue
-    total = {kind: round(sum(w[kind] for w in workers), 2) for kind in KINDS}
-    return {"own": reading(me), "workers": total, "count": len(workers)}
+        with contextlib.suppress(OSError):  # an epoch has just ended
+            workers.append(reading(child.pid))
+    total = {kind: sum(w[kind] for w in workers) for kind in KINDS}
+    together = {kind: own[kind] + total[kind] for kind in KINDS}
+    return {
+        "own": own,
+        "workers": total,
+        "together": together,
+        "count": len(workers),
+    }
 
 
-def reading(process: psutil.Process) -> dict[str, float]:
-    """MiB of one process."""
-    info = process.memory_full_info()
-    return {kind: round(getattr(info, kind) / MB, 2) for kind in KINDS}
+def reading(pid: int) -> dict[str, float]:
+    """MiB of one process; OSError where it is gone, or the system is not Linux."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    kib = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    held = kib["Pss_Anon"] + kib["Pss_Shmem"]
+    return {"rss": kib["Rss"] / 1024, "held": held / 1024}
 
 
 def growth(rows: list[dict], epoch: int) -> dict[str, list[dict[str, float]]]:
@@ -162,18 +178,18 @@ def growth(rows: list[dict], epoch: int) -> dict[str, list[dict[str, float]]]:
 
 
 def draw(rows: list[dict], args: argparse.Namespace) -> Picture:
-    """PSS and USS over the steps."""
+    """What is held over the steps, by whom, and the RSS of the training process."""
     picture = Picture(7, 3.2)
     axes = picture.add_subplot()
     steps = [r["step"] for r in rows]
     for (who, name), colour in zip(WHO.items(), SERIES, strict=False):
-        for kind, style in (("pss", "-"), ("uss", ":")):
-            values = [r[who][kind] for r in rows]
-            label = f"{name}, {kind.upper()}"
-            axes.plot(steps, values, style, color=colour, label=label)
+        values = [r[who]["held"] for r in rows]
+        axes.plot(steps, values, color=colour, label=f"held, {name}")
+    values = [r["own"]["rss"] for r in rows]
+    axes.plot(steps, values, ":", color=SERIES[1], label="RSS, training process")
     title = f"Memory of the host over {args.steps:,} steps, {args.workers} workers"
     axes.set(xlabel="step", ylabel="memory (MiB)", ylim=(0, None), title=title)
-    axes.legend(ncols=2, fontsize="small")
+    axes.legend(ncols=2, fontsize="small", loc="lower right")
     return picture
 
 
@@ -189,7 +205,7 @@ def table(rows: list[dict], growths: dict) -> str:
             found = (values[0], values[-1], min(values), max(values))
             slopes = ", ".join(f"{g[kind]:+.2f}" for g in growths[who])
             numbers = " | ".join(f"{v:.0f}" for v in found)
-            lines.append(f"| {name}, {kind.upper()} | {numbers} | {slopes} |")
+            lines.append(f"| {name}, {kind} | {numbers} | {slopes} |")
     return "\n".join(lines)
 
 

@@ -31,6 +31,7 @@ import numpy as np
 
 from loftr_nb.datasets.scene_info import load_megadepth_scene
 from loftr_nb.files import read_depth_h5
+from loftr_nb.files.memory import peak_resident_mb
 from loftr_nb.indexing import IndexReport, build_index, pair_overlap
 from loftr_nb.indexing.candidates import find_candidates
 from loftr_nb.indexing.grids import read_grids
@@ -296,7 +297,8 @@ def _index_alone(folder: Path, out: Path) -> tuple[IndexReport, float, float, fl
     made = build_index(folder, out)
     seconds = time.perf_counter() - began
     used = resource.getrusage(resource.RUSAGE_SELF)
-    return made, seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1e6
+    cpu = used.ru_utime + used.ru_stime
+    return made, seconds, cpu, peak_resident_mb() * 2**20 / 1e9
 
 
 def time_index(folder: Path, out: Path) -> None:

@@ -15,42 +15,35 @@ import argparse
 import json
 import os
 import random
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import psutil
-import torch
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from starts import (
+    end,
+    end_of,
+    finish,
+    here,
+    last_step,
+    rank_of,
+    same,
+    start,
+    training,
+    wait_for_a_write,
+    wait_for_step,
+)
 
 from loftr_nb.synthetic import MiniOptions, make_mini
-from loftr_nb.training import RunFolder, load_checkpoint
+from loftr_nb.training import RunFolder
 from loftr_nb.viz import read_metrics
 
 STEPS = 40
-TIMES = {"pairs_per_s", "data_wait", "peak_mb"}  # of a row, not of the training
-SMALL = [
-    "data.width=64",
-    "data.height=48",
-    "data.workers=0",
-    "data.pairs_per_scene=4",
-    "data.holdout_scenes=0",
-    "model.initial_dim=16",
-    "model.block_dims=16,16,16",
-    "model.coarse_layers=1",
-    "model.coarse_heads=2",
-    "model.fine_heads=2",
-    "log.metrics_every=3",
-    "log.checkpoint_every=4",
-    "log.validate_every=0",
-    "evaluation.max_pairs=1",
-]
 # What is killed, and of how many processes.
 KINDS = (("alone", 1), ("all of 2", 2), ("one of 2", 2))
-LIMIT = 180  # seconds after which a run hangs, and is ended with all its processes
 
 
 @dataclass
@@ -133,14 +126,15 @@ def disturb(
     else:
         time.sleep(chance.random() * 0.3)
     step = last_step(out)
-    workers = psutil.Process(process.pid).children()
     if restarts:
-        victim = chance.choice(training_of(workers))
-        victim.kill()
+        rank_of(process, chance.randrange(processes)).kill()
     else:
         end(process)
         process = start(command(data, out, processes))
-    text = end_of(process)
+    try:
+        text = end_of(process)
+    except AssertionError as hung:
+        text = str(hung)
     came_back = process.returncode == 0 and "going on from step" in text
     if not came_back:
         print(text[-4000:], file=sys.stderr)
@@ -149,116 +143,26 @@ def disturb(
     return Try(kind, seed, step, in_write, came_back, equal, seconds)
 
 
-def training_of(children: list[psutil.Process]) -> list[psutil.Process]:
-    """The processes of a torchrun that train."""
-    return [c for c in children if "loftr_nb.training" in c.cmdline()]
-
-
-def command(data: Path, out: Path, processes: int, restarts: int = 0) -> list[str]:
+def command(
+    data: Path,
+    out: Path,
+    processes: int,
+    restarts: int = 0,
+    steps: int = STEPS,
+    changes: tuple[str, ...] = (),
+) -> list[str]:
     """The same global batch of 4 pairs for any number of processes."""
-    words = [sys.executable, "-m"]
-    if processes > 1:
-        words += ["torch.distributed.run", "--standalone"]
-        words += ["--max-restarts", str(restarts)]
-        words += ["--nproc-per-node", str(processes), "-m"]
-    words += ["loftr_nb.training", "mini_ds", *SMALL]
-    words += [f"optim.batch={4 // processes}", "--data", str(data), "--out", str(out)]
-    words += ["--steps", str(STEPS)]
+    rows = ("log.metrics_every=3", "log.checkpoint_every=4")
+    batch = f"optim.batch={4 // processes}"
+    words = training(
+        data,
+        out,
+        *(*rows, batch, *changes),
+        steps=steps,
+        torchrun=here(processes, restarts),
+    )
     # Under --max-restarts nobody says --resume: it has to be known.
     return words if restarts else [*words, "--resume"]
-
-
-def start(words: list[str]) -> subprocess.Popen:
-    """In a session of its own: a kill must reach all processes and not this one."""
-    return subprocess.Popen(
-        words,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def end(process: subprocess.Popen) -> None:
-    """Kill a start and all that it started; torchrun's have sessions of their own."""
-    try:
-        agent = psutil.Process(process.pid)
-        for one in [*agent.children(recursive=True), agent]:
-            one.send_signal(signal.SIGKILL)
-    except psutil.NoSuchProcess:
-        pass
-    process.communicate()
-
-
-def end_of(process: subprocess.Popen) -> str:
-    """What a start said until it ended, or until it was ended because it hung."""
-    try:
-        return process.communicate(timeout=LIMIT)[0]
-    except subprocess.TimeoutExpired:
-        end(process)
-        return f"did not end within {LIMIT} s"
-
-
-def finish(words: list[str]) -> str:
-    """Run to the end."""
-    process = start(words)
-    text = end_of(process)
-    if process.returncode:
-        raise SystemExit(f"the undisturbed run failed:\n{text[-3000:]}")
-    return text
-
-
-def last_step(out: Path) -> int:
-    """The last step that was trained, as progress.json and the rows know it."""
-    try:
-        rows = read_metrics(out) if (out / "metrics.jsonl").exists() else []
-    except ValueError:
-        rows = []
-    return rows[-1]["step"] if rows else 0
-
-
-def wait_for_step(process: subprocess.Popen, out: Path, step: int) -> None:
-    """Until a row of that step is written."""
-    end_time = time.monotonic() + LIMIT
-    while time.monotonic() < end_time and process.poll() is None:
-        if last_step(out) >= step:
-            return
-        time.sleep(0.01)
-    text = end_of(process)
-    raise SystemExit(f"step {step} was not reached:\n{text[-3000:]}")
-
-
-def wait_for_a_write(process: subprocess.Popen, out: Path) -> bool:
-    """Until a checkpoint is being written, if it can be caught in the act."""
-    end_time = time.monotonic() + 5
-    while time.monotonic() < end_time and process.poll() is None:
-        if any((out / "checkpoints").glob(".*.partial")):
-            return True
-    return False
-
-
-def same(out: Path, other: Path) -> bool:
-    """Weights, rows and score of two runs, bit for bit."""
-    return (
-        torch.equal(weights(out), weights(other))
-        and rows_of(out) == rows_of(other)
-        and RunFolder(out).read_summary()["auc10"]
-        == RunFolder(other).read_summary()["auc10"]
-    )
-
-
-def weights(folder: Path) -> torch.Tensor:
-    """All weights of the last checkpoint, one after another."""
-    state = load_checkpoint(RunFolder(folder).last).weights
-    return torch.cat([v.flatten().double() for v in state.values()])
-
-
-def rows_of(out: Path) -> list[dict]:
-    """Rows without their times."""
-    return [
-        {k: v for k, v in row.items() if k not in TIMES} for row in read_metrics(out)
-    ]
 
 
 def processes_and_speed(data: Path, work: Path, steps: int) -> list[dict]:
@@ -266,11 +170,9 @@ def processes_and_speed(data: Path, work: Path, steps: int) -> list[dict]:
     speeds = []
     for processes in (1, 2, 4) if steps else ():
         out = work / f"speed-{processes}-{time.time_ns()}"
-        words = command(data, out, processes)
-        words[words.index("--steps") + 1] = str(steps)
-        words[words.index("mini_ds") + 1 : words.index("mini_ds") + 1] = [
-            "data.augment=false"
-        ]
+        words = command(
+            data, out, processes, steps=steps, changes=("data.augment=false",)
+        )
         finish(words)
         rows = [r for r in read_metrics(out) if r["event"] == "train"]
         later = sorted(r["pairs_per_s"] for r in rows[len(rows) // 4 :])

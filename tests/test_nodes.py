@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import multiprocessing
-import os
 import shutil
-import signal
 import socket
-import subprocess
-import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 import torch.distributed as dist
-from test_training import SMALL, weights
+from starts import end_of, rank_of, start, training, wait_for_step, weights
 
 from loftr_nb.errors import ConfigError, RunError
 from loftr_nb.launch.run import Run
@@ -30,38 +23,11 @@ from loftr_nb.training.meeting import agree
 from loftr_nb.training.peers import Peers
 
 STEPS = 4
-LIMIT = 90
 
 
 def command(data: Path, out: Path, *torchrun: str, steps: int = STEPS) -> list[str]:
-    words = [sys.executable, "-m", "torch.distributed.run", *torchrun]
-    words += ["-m", "loftr_nb.training", "mini_ds", *SMALL, "optim.batch=1"]
-    words += ["evaluation.max_pairs=1", "log.checkpoint_every=2"]
-    return [*words, "--data", str(data), "--out", str(out), "--steps", str(steps)]
-
-
-def start(words: list[str]) -> subprocess.Popen:
-    return subprocess.Popen(
-        words,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def end(process: subprocess.Popen) -> str:
-    """What it said; one that hangs is ended with all its processes."""
-    try:
-        return process.communicate(timeout=LIMIT)[0]
-    except subprocess.TimeoutExpired:
-        agent = psutil.Process(process.pid)
-        for one in [*agent.children(recursive=True), agent]:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                one.kill()
-        text = process.communicate()[0]
-        pytest.fail(f"still there after {LIMIT} s:\n{text[-3000:]}")
+    words = ["optim.batch=1", "log.metrics_every=1", "log.checkpoint_every=2"]
+    return training(data, out, *words, steps=steps, torchrun=torchrun)
 
 
 def free_port() -> int:
@@ -75,7 +41,7 @@ def nodes(data: list[Path], out: Path, each: int, **options) -> list[str]:
     words = ["--nnodes", "2", "--nproc-per-node", str(each), "--rdzv-backend", "c10d"]
     words += ["--rdzv-id", "test", "--rdzv-endpoint", f"127.0.0.1:{free_port()}"]
     runs = [start(command(d, out, *words, **options)) for d in data]
-    texts = [end(run) for run in runs]
+    texts = [end_of(run) for run in runs]
     return [f"status {r.returncode}\n{t}" for r, t in zip(runs, texts, strict=True)]
 
 
@@ -83,11 +49,11 @@ def test_two_nodes_train_what_one_node_with_as_many_processes_trains(
     tiny_mini: Path, tmp_path: Path
 ) -> None:
     """2 nodes of 2 processes each, and 4 processes of one node."""
-    here = start(
+    run = start(
         command(tiny_mini, tmp_path / "one", "--standalone", "--nproc-per-node", "4")
     )
-    text = end(here)
-    assert here.returncode == 0, text[-3000:]
+    text = end_of(run)
+    assert run.returncode == 0, text[-3000:]
     texts = nodes([tiny_mini, tiny_mini], tmp_path / "two", 2)
     assert all(t.startswith("status 0") for t in texts), texts
     assert torch.equal(weights(tmp_path / "one"), weights(tmp_path / "two"))
@@ -120,7 +86,7 @@ def test_a_damaged_file_that_one_rank_reads_ends_all_in_words(
     assert depths
     depths[0].write_bytes(depths[0].read_bytes()[:60])
     run = start(command(data, out, "--standalone", "--nproc-per-node", "2", steps=100))
-    text = end(run)
+    text = end_of(run)
     assert run.returncode == 1
     assert depths[0].name in text and "loftr_nb.training: rank" in text
     said = json.loads((out / "progress.json").read_text())
@@ -136,25 +102,13 @@ def test_a_rank_that_is_killed_is_named_by_the_others(
     run = start(
         command(tiny_mini, out, "--standalone", "--nproc-per-node", "2", steps=5000)
     )
-    victim = wait_for_rank(run, out, 1)
-    os.kill(victim, signal.SIGKILL)
-    text = end(run)
-    assert f"process {victim}) gave no sign of life" in text, text[-3000:]
+    wait_for_step(run, out, 1)
+    victim = rank_of(run, 1)
+    victim.kill()
+    text = end_of(run)
+    assert f"process {victim.pid}) gave no sign of life" in text, text[-3000:]
     said = json.loads((out / "progress.json").read_text())
     assert said["state"] == "failed" and "rank 1" in said["reason"]
-
-
-def wait_for_rank(run: subprocess.Popen, out: Path, rank: int) -> int:
-    """Its process id, once training has begun."""
-    deadline = time.monotonic() + LIMIT
-    while time.monotonic() < deadline and run.poll() is None:
-        if (out / "metrics.jsonl").exists():
-            for child in psutil.Process(run.pid).children():
-                with contextlib.suppress(psutil.Error):
-                    if child.environ().get("RANK") == str(rank):
-                        return child.pid
-        time.sleep(0.05)
-    raise AssertionError(end(run))
 
 
 def _meet(port: int, rank: int, world: int, queue) -> None:

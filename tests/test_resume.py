@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import random
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
-from test_training import SMALL, small_recipe, trainer, weights
+from starts import (
+    end,
+    end_of,
+    finish,
+    here,
+    last_step,
+    rank_of,
+    same,
+    start,
+    training,
+    wait_for_a_write,
+    wait_for_step,
+    weights,
+)
+from test_training import small_recipe, trainer
 
 from loftr_nb.errors import CheckpointError, RunError
 from loftr_nb.model import LoFTR
@@ -24,11 +35,11 @@ from loftr_nb.training.checkpoint import KEEP_BEST, keep_best, load_last
 from loftr_nb.training.distributed import Process
 from loftr_nb.training.going_on import other_processes
 from loftr_nb.training.heartbeat import Heartbeat, failed
+from loftr_nb.training.signals import Stopped
 from loftr_nb.viz import read_metrics
 
 STEPS = 40
-TIMES = {"pairs_per_s", "data_wait", "peak_mb"}  # of a row, not of the training
-CHANGES = ["log.checkpoint_every=4", "log.metrics_every=3", "evaluation.max_pairs=1"]
+CHANGES = ["log.checkpoint_every=4", "log.metrics_every=3"]
 
 
 @pytest.fixture(scope="module")
@@ -37,166 +48,85 @@ def data(tiny_mini: Path) -> Path:
 
 
 def command(data: Path, out: Path, processes: int = 1, restarts: int = 0) -> list[str]:
-    words = [sys.executable, "-m"]
-    if processes > 1:
-        words += ["torch.distributed.run", "--standalone"]
-        words += ["--max-restarts", str(restarts)]
-        words += ["--nproc-per-node", str(processes), "-m"]
-    words += ["loftr_nb.training", "mini_ds", *SMALL, *CHANGES]
-    words += [f"optim.batch={2 // processes}", "--data", str(data), "--out", str(out)]
-    words += ["--steps", str(STEPS)]
+    batch, torchrun = f"optim.batch={2 // processes}", here(processes, restarts)
+    words = training(data, out, *CHANGES, batch, steps=STEPS, torchrun=torchrun)
     # Under --max-restarts nobody says --resume: it has to be known.
     return words if restarts else [*words, "--resume"]
 
 
-def start(words: list[str]) -> subprocess.Popen:
-    # In a session of its own: a kill must reach all processes and not this one.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        words,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def finish(words: list[str]) -> str:
-    return finished(start(words))
-
-
-def finished(process: subprocess.Popen) -> str:
-    """What it said; one that hangs is ended with all its processes."""
-    try:
-        text, _ = process.communicate(timeout=150)
-    except subprocess.TimeoutExpired:
-        end_all(process)
-        raise
-    assert process.returncode == 0, text[-3000:]
-    return text
-
-
-def end_all(process: subprocess.Popen) -> None:
-    """torchrun's processes have sessions of their own."""
-    agent = psutil.Process(process.pid)
-    for one in [*agent.children(recursive=True), agent]:
-        one.kill()
-    process.communicate()
-
-
-def wait_for_step(process: subprocess.Popen, out: Path, step: int) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        rows = read_metrics(out) if (out / "metrics.jsonl").exists() else []
-        if rows and rows[-1]["step"] >= step:
-            return
-        time.sleep(0.01)
-    raise AssertionError(f"step {step} was not reached: {process.communicate()[0]}")
-
-
-def wait_for_a_write(process: subprocess.Popen, out: Path) -> None:
-    """Until a checkpoint is being written, if it can be caught in the act."""
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and process.poll() is None:
-        if any((out / "checkpoints").glob(".*.partial")):
-            return
-
-
-def rows_of(out: Path) -> list[dict]:
-    return [
-        {k: v for k, v in row.items() if k not in TIMES}
-        for row in read_metrics(out)
-        if row["event"] != "test"
-    ]
-
-
-@pytest.fixture(scope="module")
-def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run that nobody disturbed."""
-    out = tmp_path_factory.mktemp("whole") / "run"
-    finish(command(data, out))
-    return out
-
-
-def assert_same(out: Path, whole: Path) -> None:
-    assert torch.equal(weights(out), weights(whole))
-    assert rows_of(out) == rows_of(whole)
-    summary, expected = (RunFolder(p).read_summary() for p in (out, whole))
-    assert summary["auc10"] == expected["auc10"]
-
-
-def test_kill_9_at_any_time_is_not_seen_in_the_result(
-    data: Path, tmp_path: Path, whole: Path
+def test_a_run_alone_that_is_killed_and_stopped_is_the_run_that_nobody_disturbed(
+    data: Path, tmp_path: Path
 ) -> None:
-    """Two kills, one of them while a checkpoint is written; then to the end."""
-    out, chance = tmp_path / "run", random.Random(0)
+    """Killed at a random time, and in a write; SIGUSR1; then to the end."""
+    out, whole, chance = tmp_path / "run", tmp_path / "whole", random.Random(0)
+    finish(command(data, whole))
     for kill in range(2):
         process = start(command(data, out))
-        wait_for_step(process, out, 6 + 12 * kill + chance.randrange(6))
+        wait_for_step(process, out, 6 + 9 * kill + chance.randrange(6))
         if kill:
             wait_for_a_write(process, out)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-    assert "going on from step" in finish(command(data, out))
-    assert_same(out, whole)
-    assert not list(out.rglob("*.partial"))
-
-
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
-def test_a_signal_finishes_the_step_and_saves(
-    name: str, data: Path, tmp_path: Path, whole: Path
-) -> None:
-    out = tmp_path / "run"
+        end(process)
     process = start(command(data, out))
-    wait_for_step(process, out, 9)
-    process.send_signal(getattr(signal, name))
-    text, _ = process.communicate(timeout=60)
+    wait_for_step(process, out, last_step(out) + 3)
+    process.send_signal(signal.SIGUSR1)
+    text = end_of(process)
     assert process.returncode == 75, text
-    (said,) = [line for line in text.splitlines() if name in line]
+    (said,) = [line for line in text.splitlines() if "SIGUSR1" in line]
     state = load_checkpoint(RunFolder(out).last)
     assert f"step {state.step} of {STEPS} is finished and saved" in said
     now = json.loads(RunFolder(out).progress.read_text())
     assert (now["state"], now["step"]) == ("stopped", state.step)
-    if name == "SIGUSR1":  # the others lead to the same place
-        finish(command(data, out))
-        assert_same(out, whole)
-        assert json.loads(RunFolder(out).progress.read_text())["state"] == "finished"
+    assert "going on from step" in finish(command(data, out))
+    assert same(out, whole)
+    assert not list(out.rglob("*.partial"))
+    assert json.loads(RunFolder(out).progress.read_text())["state"] == "finished"
 
 
-def test_two_processes_stop_after_the_same_step_and_survive_a_kill(
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
+def test_every_signal_finishes_the_step_and_saves(
+    name: str, data: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """In this process, in the middle of step 2."""
+    run = trainer(data, tmp_path / "run", steps=STEPS)
+    seeds = run.pairs.seeds
+
+    def raised(step: int) -> list[list[int]]:
+        if step == 1:
+            signal.raise_signal(getattr(signal, name))
+        return seeds(step)
+
+    run.pairs = dataclasses.replace(run.pairs)
+    monkeypatch.setattr(run.pairs, "seeds", raised)
+    before = signal.getsignal(getattr(signal, name))
+    with pytest.raises(Stopped, match=f"{name}: step 2 of {STEPS} is finished") as s:
+        run.run()
+    assert s.value.exit_status == 75 and "--resume" in str(s.value)
+    assert load_checkpoint(run.folder.last).step == 2
+    assert signal.getsignal(getattr(signal, name)) == before
+
+
+def test_two_processes_come_back_from_a_kill_and_stop_after_the_same_step(
     data: Path, tmp_path: Path
 ) -> None:
     out, undisturbed = tmp_path / "run", tmp_path / "undisturbed"
     finish(command(data, undisturbed, 2))
-    process = start(command(data, out, 2))
+    # One is killed: with --max-restarts nobody has to do anything.
+    process = start(command(data, out, 2, restarts=3))
     wait_for_step(process, out, 6)
+    rank_of(process, 0).kill()
+    wait_for_step(process, out, 15)
     process.send_signal(signal.SIGTERM)  # to torchrun, which passes it on
-    text, _ = process.communicate(timeout=90)
+    text = end_of(process)
+    assert "going on from step" in text
     (said,) = [line for line in text.splitlines() if "finished and saved" in line]
     stopped = load_checkpoint(RunFolder(out).last)
     assert f"step {stopped.step} of" in said and len(stopped.rng) == 2
     # Then everything is killed at once, as by a machine that goes down.
     process = start(command(data, out, 2))
-    wait_for_step(process, out, stopped.step + 6)
-    end_all(process)
+    wait_for_step(process, out, stopped.step + 5)
+    end(process)
     assert "going on from step" in finish(command(data, out, 2))
-    assert_same(out, undisturbed)
-    # And one alone: with --max-restarts nobody has to do anything.
-    out = tmp_path / "restarted"
-    process = start(command(data, out, 2, restarts=3))
-    wait_for_step(process, out, 18)
-    rank_of(process, 0).kill()
-    assert "going on from step" in finished(process)
-    assert_same(out, undisturbed)
-
-
-def rank_of(process: subprocess.Popen, rank: int) -> psutil.Process:
-    """One of the training processes of a torchrun."""
-    for child in psutil.Process(process.pid).children():
-        if child.is_running() and child.environ().get("RANK") == str(rank):
-            return child
-    raise AssertionError(f"rank {rank} is not there")
+    assert same(out, undisturbed)
 
 
 def test_a_changed_recipe_says_what_changed_and_is_refused_unless_told(

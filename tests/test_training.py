@@ -6,13 +6,13 @@ import dataclasses
 import errno
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import starts
 import torch
+from starts import weights
 
 from loftr_nb.cli.main import main
 from loftr_nb.errors import CheckpointError, ConfigError, RunError
@@ -23,7 +23,6 @@ from loftr_nb.training import (
     Trainer,
     get_recipe,
     load_batch,
-    load_checkpoint,
     override,
     validation,
 )
@@ -32,24 +31,8 @@ from loftr_nb.training.loaders import TrainingPairs
 from loftr_nb.viz import read_metrics
 
 ONE = Process(0, 1, torch.device("cpu"))
-SMALL = [
-    "data.width=64",
-    "data.height=48",
-    "data.workers=0",
-    "data.pairs_per_scene=4",
-    "data.holdout_scenes=0",
-    "optim.batch=2",
-    # Multiples of 16: with 8 channels, oneDNN's AVX-512 kernel for the gradient of
-    # 1x1 convolutions writes out of bounds on some processors (torch 2.13).
-    "model.initial_dim=16",
-    "model.block_dims=16,16,16",
-    "model.coarse_layers=1",
-    "model.coarse_heads=2",
-    "model.fine_heads=2",
-    "log.metrics_every=1",
-    "log.validate_every=0",
-    "evaluation.max_pairs=2",
-]
+SMALL = [*starts.SMALL, "optim.batch=2", "log.metrics_every=1"]
+SMALL += ["evaluation.max_pairs=2"]
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +47,6 @@ def small_recipe(*changes: str):
 def trainer(data: Path, out: Path, **options) -> Trainer:
     recipe = options.pop("recipe", None) or small_recipe()
     return Trainer(recipe, data, out, ONE, status=StatusLine(on=False), **options)
-
-
-def weights(folder: Path) -> torch.Tensor:
-    state = load_checkpoint(RunFolder(folder).last).weights
-    return torch.cat([v.flatten().double() for v in state.values()])
 
 
 def test_a_run_leaves_everything_it_promises(
@@ -157,25 +135,6 @@ def test_processes_share_one_sequence_of_global_batches(data: Path) -> None:
     many = names(1, 12)
     assert len({row[:2] for row in many[0]}) == 8
     assert names(2, 6) == names(4, 1, times=3) == many
-
-
-def test_two_processes_train_as_one_run(data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "two"
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", "-m", "loftr_nb.training", "mini_ds", *SMALL]
-    command += ["optim.batch=1", "--data", str(data), "--out", str(out)]
-    command += ["--steps", "2", "--json"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=environment, timeout=300
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    summary = json.loads((out / "summary.json").read_text())
-    assert (summary["steps"], summary["pairs_seen"]) == (2, 4)
-    # Two processes wrote one log and evaluated each pair once.
-    rows = [r for r in read_metrics(out) if r["event"] == "train"]
-    assert [r["step"] for r in rows] == [1, 2]
-    assert summary["test_pairs"] == 2
 
 
 def test_a_full_disk_keeps_the_previous_checkpoint(

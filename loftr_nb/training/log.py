@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
 import torch
 
 from ..errors import RunError
+from ..files.memory import peak_resident_mb
 from ..viz import read_metrics
 from .board import Board
 
@@ -63,15 +61,4 @@ def peak_memory_mb(device: torch.device) -> float:
     """Most memory so far in MiB: of the card on a GPU, of this process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / MB
-    # Linux counts in ru_maxrss what the parent held when it started this process.
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
-    try:
-        import resource
-    except ModuleNotFoundError:  # Windows: what the process holds now
-        return psutil.Process().memory_info().rss / MB
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts in KiB, macOS in bytes.
-    return peak / (MB if sys.platform == "darwin" else 1024)
+    return peak_resident_mb()
