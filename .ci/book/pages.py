@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 
 NOTEBOOKS = "notebooks/[0-9][0-9]_*.ipynb"
-OTHERS = ("data/README.md", "bench/README.md", "CONTRIBUTING.md")
+OTHERS = ("COMMANDS.md", "data/README.md", "bench/README.md", "CONTRIBUTING.md")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
 FENCED = re.compile(r"(^```.*?^```[ \t]*$)", re.M | re.S)
 NAMED = re.compile(r"(?<!\[)`(\d\d_\w+\.ipynb)`")
@@ -31,7 +31,7 @@ TOC = """
 
 
 def gather(root: Path, stage: Path) -> list[Path]:
-    """Copy the pages of the repository ``root`` to ``stage``; the notebooks.
+    """Copy the pages of the repository ``root`` to ``stage``; returns the notebooks.
 
     Links between pages are made to work in a site: README.md is index there, a
     notebook that is named in prose becomes a link to it. What a page links to
@@ -39,7 +39,7 @@ def gather(root: Path, stage: Path) -> list[Path]:
     or to what is not there, becomes plain words.
     """
     notebooks = sorted(root.glob(NOTEBOOKS))
-    others = [root / name for name in OTHERS if (root / name).exists()]
+    others = _others(root, notebooks)
     pages = [root / "README.md", *notebooks, *others]
     kept = set()
     for page in pages:
@@ -56,6 +56,20 @@ def gather(root: Path, stage: Path) -> list[Path]:
         if file.is_file() and file not in kept:
             file.unlink()  # of a page that is renamed or gone
     return notebooks
+
+
+def _others(root: Path, notebooks: list[Path]) -> list[Path]:
+    """The usual pages beside the course, then what any page links to in turn."""
+    others = [root / name for name in OTHERS if (root / name).exists()]
+    waiting = [root / "README.md", *notebooks, *others]
+    for page in waiting:
+        for match in LINK.finditer(page.read_text(encoding="utf-8")):
+            file = (page.parent / match[3]).resolve()
+            known = file in waiting or root not in file.parents
+            if file.suffix == ".md" and file.is_file() and not known:
+                others.append(file)
+                waiting.append(file)
+    return others
 
 
 def _place(page: Path, root: Path) -> str:

@@ -26,6 +26,7 @@ from .scores import (
     pose_error,
 )
 from .setup import depth_metres, half_K, relative_pose
+from .start import cell_place, seen_pixel, share_right
 from .supervision import fine_offset, mutual_cells, nearest_cell, warp_pixel
 from .training import focal_positive, right_cells, scaled_plan
 from .verdict import Verdict, judge, same
@@ -34,6 +35,7 @@ __all__ = [
     "Verdict",
     "area_under_recall",
     "balanced_rows",
+    "cell_place",
     "dealt_in_turns",
     "depth_metres",
     "dual_softmax",
@@ -62,7 +64,9 @@ __all__ = [
     "run_days",
     "same",
     "scaled_plan",
+    "seen_pixel",
     "self_then_cross",
+    "share_right",
     "shifted_overlap",
     "sinkhorn",
     "std_weights",

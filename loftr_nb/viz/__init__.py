@@ -16,6 +16,7 @@ from .confidence import (
     show_two_confidences,
 )
 from .conventions import show_conventions
+from .course import COURSE, Chapter, show_course
 from .curves import curves, read_metrics
 from .epipolar import (
     Failure,
@@ -49,6 +50,7 @@ from .scores import (
     show_settings,
     show_spread,
 )
+from .steps import Steps, show_steps, steps_of
 from .style import Picture, save
 from .tables import table
 from .windows import (
@@ -62,9 +64,12 @@ from .windows import (
 )
 
 __all__ = [
+    "COURSE",
+    "Chapter",
     "Failure",
     "Picture",
     "SeenPose",
+    "Steps",
     "curves",
     "explore",
     "grey_difference",
@@ -81,6 +86,7 @@ __all__ = [
     "show_calibration",
     "show_cell_matches",
     "show_conventions",
+    "show_course",
     "show_days",
     "show_dealt",
     "show_depth",
@@ -119,9 +125,11 @@ __all__ = [
     "show_spread",
     "show_stages",
     "show_stays",
+    "show_steps",
     "show_supervised",
     "show_supervision",
     "show_two_confidences",
     "show_window",
+    "steps_of",
     "table",
 ]
