@@ -110,7 +110,10 @@ def small_repository(root: Path) -> None:
         (root / "notebooks").mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, root / "notebooks" / f"{name}.ipynb")
     (root / "data").mkdir()
-    (root / "data" / "README.md").write_text("# Data\n\nSee [home](../README.md).\n")
+    (root / "data" / "README.md").write_text(
+        "# Data\n\nSee [home](../README.md), [more](more.md).\n"
+    )
+    (root / "data" / "more.md").write_text("# More\n\nBack to [data](README.md).\n")
     (root / "tool.py").write_text("pass\n")
     (root / "one picture.txt").write_text("no page links to it\n")
     (root / "look.png").write_bytes(picture.getvalue())
@@ -186,7 +189,8 @@ def test_a_site_is_built_from_what_is_stored(tmp_path: Path) -> None:
     assert (site / "_static" / "tex-svg.js").exists()
     assert "dustbin" in (site / "searchindex.js").read_text()
     contents = re.findall(r'toctree-l1[^>]*><a[^>]*href="([^"]+)"', start)
-    assert contents == ["#", "07_end.html", "../data/README.html"]
+    beside = ["../data/README.html", "../data/more.html"]
+    assert contents == ["#", "07_end.html", *beside]
 
     page = root / "notebooks" / "00_start.ipynb"
     page.write_text(page.read_text().replace("#a-dustbin", "#no-dustbin"))
