@@ -43,7 +43,7 @@ import numpy as np
 from loftr_nb import viz
 def draw(column, row):
     matrix = np.zeros((9, 9))
-    matrix[3 * row + column, 4] = 0.9
+    matrix[4, 3 * row + column] = 0.9
     images = np.ones((24, 24)) / 2
     return viz.show_row_on_image(
         matrix, 4, images, images, (3, 3), (3, 3), title=f"{column} {row}")
