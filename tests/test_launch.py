@@ -19,8 +19,9 @@ from loftr_nb.errors import ConfigError, DataError, RunError
 from loftr_nb.launch import Run, attach, launch, logs
 from loftr_nb.launch import record as records
 from loftr_nb.launch.command import make_order, shell_line
+from loftr_nb.launch.panel import Panel
 from loftr_nb.launch.snapshot import take
-from loftr_nb.training import get_recipe, override
+from loftr_nb.training import RunFolder, get_recipe, load_checkpoint, override
 from loftr_nb.training.run import QUICK
 from loftr_nb.viz import read_metrics
 
@@ -203,6 +204,33 @@ def test_an_error_of_the_training_is_the_error_of_the_cell(
     assert "in no layout that is known here; it holds holiday" in str(error.value)
     assert "torch/distributed" not in str(error.value)
     assert "begins anew" in str(error.value)
+
+
+def test_the_stop_button_of_a_panel(data: Path, out: Path) -> None:
+    """Pressed, thought better of, pressed again; without a browser."""
+    run = start(data, out)
+    panel = Panel(run)
+    reaches(run, 2)
+    panel.stop.click()
+    assert panel.sure.layout.display == "" and "saved first" in panel.words.value
+    panel.keep.click()
+    before = run.poll().step
+    reaches(run, before + 1)  # it goes on
+    processes = records.members(run.record)
+    panel.stop.click()
+    panel.sure.click()  # returns at once, a thread waits for the end
+    assert panel.stop.layout.display == panel.sure.layout.display == "none"
+    assert ends(processes)
+    deadline = time.monotonic() + 30
+    while "stopped at step" not in panel.words.value:
+        assert time.monotonic() < deadline, panel.words.value
+        time.sleep(0.05)
+    assert run.wait(progress=False) is None and run.state == "stopped"
+    panel.put(run, run.poll())
+    assert panel.stop.disabled and "stopped" in panel.head.value
+    saved = load_checkpoint(RunFolder(out).last)
+    assert saved.step == run.metrics()[-1]["step"] > before, "the step was not saved"
+    panel.close()
 
 
 def test_ended_from_outside_is_stopped(data: Path, out: Path) -> None:
