@@ -1,6 +1,7 @@
 """Check cells and exercises: in words, what is right or wrong."""
 
 from .carry import original_pixels, release_names, two_rates
+from .losses import focal_negative, pair_means, summed_rest
 from .matching import (
     dual_softmax,
     heat_moments,
@@ -41,6 +42,7 @@ __all__ = [
     "dual_softmax",
     "encode_cell",
     "fine_offset",
+    "focal_negative",
     "focal_positive",
     "half_K",
     "heat_moments",
@@ -55,6 +57,7 @@ __all__ = [
     "mutual_cells",
     "nearest_cell",
     "original_pixels",
+    "pair_means",
     "paired_interval",
     "pose_error",
     "receptive_field",
@@ -70,6 +73,7 @@ __all__ = [
     "shifted_overlap",
     "sinkhorn",
     "std_weights",
+    "summed_rest",
     "two_rates",
     "warp_pixel",
     "window_centre",

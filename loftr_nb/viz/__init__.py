@@ -29,6 +29,7 @@ from .explore import explore
 from .features import pca_colours, show_encoding, show_maps, show_series
 from .grouped import show_answers, show_grouped
 from .index import show_index
+from .losses import show_block, show_costs, show_push
 from .matches import matches_picture, show_matches
 from .matrices import show_matrix, show_offsets, show_row_on_image, show_supervision
 from .pairs import show_depth, show_grid, show_images, show_pair
@@ -83,9 +84,11 @@ __all__ = [
     "show_answers",
     "show_bars",
     "show_bins",
+    "show_block",
     "show_calibration",
     "show_cell_matches",
     "show_conventions",
+    "show_costs",
     "show_course",
     "show_days",
     "show_dealt",
@@ -115,6 +118,7 @@ __all__ = [
     "show_pair",
     "show_pose_errors",
     "show_precision",
+    "show_push",
     "show_recall",
     "show_refined",
     "show_row_on_image",
