@@ -187,7 +187,7 @@ def test_sliders_of_an_explorer_change_its_picture(tmp_path: Path) -> None:
     own = {"LOFTR_NB_STATIC": ""}
     with (
         jupyter_lab(tmp_path, environment=own) as address,
-        opened(address, "sliders.ipynb", (1100, 1000)) as page,
+        opened(address, "sliders.ipynb", (1500, 1000)) as page,
     ):
         run_all(page, 240.0)
         box = page.locator(".jp-OutputArea-output .widget-vbox")
@@ -195,6 +195,11 @@ def test_sliders_of_an_explorer_change_its_picture(tmp_path: Path) -> None:
         picture.wait_for()
         look(page, "6-explorer")
         assert handles.count() == 2
+        shown = "i => [i.width, i.naturalWidth, i.height / i.width, "
+        shown += "i.naturalHeight / i.naturalWidth]"
+        width, own, ratio, true_ratio = picture.evaluate(shown)
+        assert own / 2 < width <= own, "stretched to the window, and blurred"
+        assert ratio == pytest.approx(true_ratio, rel=0.01)
         assert move_slider(page, handles.nth(0), picture, 1)
         assert move_slider(page, handles.nth(1), picture, -1)
         assert not move_slider(page, handles.nth(1), picture, -1), "beyond its end"

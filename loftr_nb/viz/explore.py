@@ -42,7 +42,10 @@ def explore(
         )
         for name, (first, last, value) in sliders.items()
     }
-    picture = widgets.Image(value=_drawn(draw(**start)), format="png")
+    # In its own size, as the static picture: a box would stretch it to the window.
+    own_size = {"align_self": "flex-start", "max_width": "100%", "height": "auto"}
+    first = _drawn(draw(**start))
+    picture = widgets.Image(value=first, format="png", layout=own_size)
 
     def redraw(_change: object) -> None:
         picture.value = _drawn(draw(**{n: s.value for n, s in moved.items()}))
