@@ -131,7 +131,7 @@ def run_all(page, seconds: float) -> None:
     def shown() -> str:
         return "".join(page.locator(".jp-CodeCell .jp-InputPrompt").all_inner_texts())
 
-    for _ in range(20):
+    for _ in range(60):  # the page is drawn before its kernel takes a cell
         try:
             accept_dialogs(page)
             page.get_by_role("menuitem", name="Run", exact=True).click(timeout=5_000)
@@ -141,6 +141,8 @@ def run_all(page, seconds: float) -> None:
             continue
         if re.search(r"[*\d]", shown()):
             break
+    else:
+        raise AssertionError("the kernel never took a cell")
     idle = page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]")
 
     def all_ran() -> bool:

@@ -81,6 +81,11 @@ def test_no_sentence_becomes_a_list_and_no_formula_a_line_break(stage: Path) -> 
             assert not starts or in_list, (page.name, before, line)
         for formula in re.findall(r"\$\$.*?\$\$", prose(page), re.S):
             assert not re.search(r"\\\\[a-zA-Z]", formula), (page.name, formula)
+        text = page.read_text(encoding="utf-8")
+        if page.suffix == ".ipynb":
+            cells = nbformat.reads(text, as_version=4).cells
+            text = "\n".join(c.source for c in cells if c.cell_type == "markdown")
+        assert not re.search(r" \\\\$", text, re.M), f"{page.name}: a command's end"
 
 
 def small_repository(root: Path) -> None:
