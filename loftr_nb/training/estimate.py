@@ -12,9 +12,16 @@ from ..geometry import COARSE_STRIDE
 from .config import Recipe
 
 # Bytes for each entry of a pair's L x L confidence matrix while a step lives through
-# its peak, in float32: 3.4 copies with dual-softmax, 9 with optimal transport
-# (one CPU, 640x480 and 960x720). They do not depend on how wide the network is.
+# its peak, in float32, where ``loss.matrix=plain`` builds it. They do not depend on how
+# wide the network is. Streamed, the default, it is never there as a whole: memory
+# follows the pixels alone.
 MATRIX_BYTES = {"ds": 13.6, "ot": 36.0}
+
+
+def matrix_bytes(recipe: Recipe) -> float:
+    """Bytes for each entry of a confidence matrix in the recipe's steps."""
+    plain = recipe.loss.matrix == "plain"
+    return MATRIX_BYTES[recipe.model.matcher] if plain else 0.0
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,7 @@ class Estimate:
     """Peak bytes of a process as a function of what it is given.
 
     base: network, optimiser, libraries. per_pixel: of the network's maps.
-    matrix: bytes for each entry of a confidence matrix.
+    matrix: bytes for each entry of a confidence matrix, see :func:`matrix_bytes`.
     """
 
     base: float

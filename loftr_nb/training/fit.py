@@ -137,9 +137,10 @@ class Fit:
         room = f"{fits} {_gb(found.free)} {where}{share} (nine tenths of what is free)"
         if found.peak is None:
             matrices = found.batch * found.estimate.matrices(found.size)
+            part = f"{_gb(matrices)} of it for confidence matrices, " * (matrices > 0)
             return (
-                f"about {_gb(found.need)} a process, {_gb(matrices)} of it for "
-                f"confidence matrices, expected from small sizes; {room}"
+                f"about {_gb(found.need)} a process, {part}expected from small sizes; "
+                f"{room}"
             )
         told = ""
         if found.predicted:
@@ -214,14 +215,19 @@ def _memory_advice(fit: Fit) -> list[str]:
             f"--batch 1 --accumulate {times}: the same step, one pair at a time"
             + ("" if fits else " (not enough by itself)" if fits is False else "")
         )
+    if found.recipe.loss.matrix == "plain":
+        words.append("loss.matrix=streamed: the same loss without confidence matrices")
+    if found.recipe.model.recompute != "all":
+        words.append(
+            "model.recompute=all: the backbone is computed twice and not kept, which "
+            "takes longer"
+        )
     side = _largest(found)
     if side:
         w, h = side
         words.append(f"--size {_size_text(found.recipe, w, h)} with --batch 1")
     if found.recipe.precision == "fp32" and found.device != "cpu":
-        words.append(
-            "precision=bf16: halves the network's maps, not the confidence matrix"
-        )
+        words.append("precision=bf16: halves the network's maps")
     if found.device == "cpu" and plan.processes > 1:
         words.append(f"fewer processes than {plan.processes}: they share the memory")
     words.append(

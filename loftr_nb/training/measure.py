@@ -21,7 +21,7 @@ from ..errors import ConfigError, RunError
 from ..geometry import COARSE_STRIDE
 from ..progress import StatusLine
 from .config import Recipe
-from .estimate import MATRIX_BYTES, Estimate, Measurement
+from .estimate import Estimate, Measurement, matrix_bytes
 from .machine import free_memory
 from .recipes import recipe_to_dict
 from .stand_in import input_size
@@ -173,7 +173,7 @@ class _Talk:
     def _estimate(self, probes: list[dict[str, Any]]) -> Estimate | None:
         if len(probes) < 2:
             return None
-        matrix = MATRIX_BYTES[self.recipe.model.matcher]
+        matrix = matrix_bytes(self.recipe)
         (n0, y0), (n1, y1) = (
             (p["pixels"], p["peak"] - matrix * (p["pixels"] / COARSE_STRIDE**2) ** 2)
             for p in probes
