@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import shutil
 
+import cv2
 import pytest
 
-from loftr_nb.benchmarks import Comparison, Side, compare, growth_picture
+from loftr_nb.benchmarks import Comparison, Side, compare, growth_picture, loader
 from loftr_nb.benchmarks.compare import shared
 from loftr_nb.benchmarks.order import Order
 from loftr_nb.benchmarks.sides import match_pair, train_step
 from loftr_nb.cli.main import main
-from loftr_nb.errors import ConfigError
+from loftr_nb.datasets import open_dataset
+from loftr_nb.errors import ConfigError, DataError
 
 
 def both(order: Order, other: str = "kornia") -> list[Order]:
@@ -70,6 +73,11 @@ def test_what_does_not_fit_is_said_and_not_killed() -> None:
         (["step", "--size", "100x100"], "multiple of 8 .* such as 96"),
         (["step", "--match", "ot", "--against", "kornia"], "no optimal transport"),
         (["step", "--repeats", "-1"], "repeats is -1"),
+        (["loader", "--data", "nowhere"], "nowhere does not exist"),
+        (["loader", "--data", ".", "--workers", "-1"], "--workers 0 or more"),
+        (["index", "--scenes", "0"], "0 scenes of 2,000,000 pairs"),
+        (["index", "--batches", "9"], "at least 250 batches"),
+        (["index", "--workers", "1", "2"], "is one number"),
     ],
 )
 def test_what_cannot_be_is_refused(words, message, capsys) -> None:
@@ -87,6 +95,50 @@ def test_a_size_that_did_not_fit_is_a_cross() -> None:
     lines = [list(line.get_ydata()) for line in memory.lines]
     assert [900 / 1024, 900 / 1024] in lines and [1800 / 1024] in lines
     assert any(line.get_marker() == "x" for line in memory.lines)
+
+
+def test_the_loader_is_measured_beside_plain_files(tiny_mini, capsys) -> None:
+    data = tiny_mini / "scannet"
+    before = sorted(p for p in tiny_mini.rglob("*"))
+    main(["bench", "loader", "--data", str(data), "--workers", "0", "--pairs", "8",
+          "--rounds", "2", "--json"])  # fmt: skip
+    found = json.loads(capsys.readouterr().out)
+    plain = open_dataset(data, "train")
+    assert found["pairs"] == found["compared"] == len(plain)
+    rates = found["rates"][0]
+    assert rates["ratios"][0] == 1.0 and min(rates["pairs_s"]) > 0
+    assert found["files_bytes"] > 0 and min(found["pack_bytes"]) > 0
+    assert sorted(p for p in tiny_mini.rglob("*")) == before  # nothing left in it
+
+
+def test_a_sample_that_differs_is_named(tiny_mini, tmp_path, monkeypatch) -> None:
+    """As where files change between packing and comparing."""
+    real, data = loader.pack_dataset, tmp_path / "data"
+    shutil.copytree(tiny_mini / "scannet", data)
+
+    def pack(*args, **options):
+        report = real(*args, **options)
+        for file in data.rglob("*.jpg"):
+            cv2.imwrite(str(file), 255 - cv2.imread(str(file)))
+        return report
+
+    monkeypatch.setattr(loader, "pack_dataset", pack)
+    with pytest.raises(DataError, match=r"image0 of pair \d+ is another in the pack"):
+        loader.compare_loaders(data, tmp_path, (0,), 4, 1)
+
+
+def test_both_indices_choose_the_same_pairs(tmp_path, capsys) -> None:
+    main(["bench", "index", "--scenes", "5", "--pairs", "4000", "--batches", "250",
+          "--workers", "1", "--work", str(tmp_path), "--json"])  # fmt: skip
+    found = json.loads(capsys.readouterr().out)
+    kinds = {(s["kind"], s["workers"], s["cold"]): s for s in found["sides"]}
+    assert {k[:2] for k in kinds} == {(n, w) for n in ("flat", "npz") for w in (0, 1)}
+    assert len({s["pairs"] for s in found["sides"]}) == 1
+    assert 0 < found["sides"][0]["pairs"] < 4000
+    flat, npz = kinds["flat", 0, False], kinds["npz", 0, False]
+    assert found["ratios"]["open"] == pytest.approx(npz["open_s"] / flat["open_s"])
+    assert kinds["npz", 1, False]["worker_mb"]["rss"] > 10
+    assert not list(tmp_path.iterdir())
 
 
 def test_orders_travel_whole() -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from ..model import LoFTRConfig
+from ..model.allocator import settle
 from ..training.log import peak_memory_mb
 from .order import Order
 from .sides import match_pair, train_step
@@ -24,7 +26,9 @@ def work(order: Order) -> dict[str, Any]:
     """Do what the order says, once to warm up and then as often as it says."""
     if order.memory_limit:
         _limit(order.memory_limit)
-    torch.set_flush_denormal(True)
+    # A choice of ours: the other side keeps its freed memory as any process does.
+    again = "none" if order.side == "kornia" else order.recompute
+    settle(LoFTRConfig(recompute=again))
     device = torch.device(order.device)
     base = peak_memory_mb(device)
     run = train_step(order) if order.what == "step" else match_pair(order)

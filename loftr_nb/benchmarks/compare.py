@@ -78,7 +78,7 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
         order = dataclasses.asdict(self.order)
-        kept = ("what", "width", "height", "match", "precision", "compile")
+        kept = ("what", "width", "height", "match", "precision", "compile", "recompute")
         sides = {
             name: {k: v for k, v in vars(side).items() if k != "keypoints"}
             for name, side in (("ours", self.ours), (self.name, self.other))

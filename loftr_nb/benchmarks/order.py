@@ -23,6 +23,8 @@ class Order:
     precision: ``fp32`` or ``bf16``. repeats: timed runs after one that is not.
     memory_limit: bytes the process may take, 0 for no limit.
     compile: give ``torch.compile`` a try (ours only).
+    recompute: what ours makes a second time instead of keeping it, see
+        :class:`.LoFTRConfig`; with ``all`` freed memory goes back to the system.
     """
 
     what: Literal["step", "match"]
@@ -35,6 +37,7 @@ class Order:
     device: str = "cpu"
     memory_limit: int = 0
     compile: bool = False
+    recompute: Literal["none", "layers", "all"] = "layers"
 
     def __post_init__(self) -> None:
         for name, value in (("width", self.width), ("height", self.height)):

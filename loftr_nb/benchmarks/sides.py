@@ -45,7 +45,7 @@ def our_model(order: Order) -> LoFTR:
     without matches there is no fine stage to time.
     """
     torch.manual_seed(0)
-    config = LoFTRConfig(matcher=order.match)
+    config = LoFTRConfig(matcher=order.match, recompute=order.recompute)
     if order.what == "match":
         config = dataclasses.replace(config, threshold=0.0)
     model = LoFTR(config)

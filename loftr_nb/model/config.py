@@ -48,7 +48,7 @@ class LoFTRConfig:
     recompute: what training makes a second time instead of keeping it: ``none``,
         the insides of transformer ``layers`` (about 5 % more arithmetic for
         gigabytes less), or ``all``, the stages of the backbone too (a third
-        more). The numbers are the same.
+        more), and freed memory goes back to the system. The numbers are the same.
     """
 
     initial_dim: int = 128

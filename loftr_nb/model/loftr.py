@@ -141,8 +141,10 @@ class LoFTR(nn.Module):
             return [self.backbone(image0), self.backbone(image1)]
         # One pass over both: faster, and batch norm sees both images at once.
         coarse, fine = self.backbone(torch.cat([image0, image1]))
+        # split, not slices: its gradient is put together in one piece, theirs is
+        # two maps of zeros that are filled and added.
         B = image0.shape[0]
-        return [(coarse[:B], fine[:B]), (coarse[B:], fine[B:])]
+        return list(zip(coarse.split(B), fine.split(B), strict=True))
 
     def refine(
         self, features: Features, b: Tensor, i: Tensor, j: Tensor

@@ -20,6 +20,7 @@ from ..datasets import Batch, SceneGroups
 from ..errors import ConfigError, DataError
 from ..losses import LossConfig, TrainingStep
 from ..model import LoFTR
+from ..model.allocator import settle
 from .config import Recipe
 
 STEPS = 300  # at least; and each pair is seen so often:
@@ -49,7 +50,7 @@ def overfit(
         loss_fine, coarse_accuracy (share of true cells found), fine_error_px
         (input pixels), and counts.
     """
-    torch.set_flush_denormal(True)
+    settle(model.config)
     step = TrainingStep(model, loss).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr)
     rows = []

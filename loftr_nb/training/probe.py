@@ -23,6 +23,7 @@ import torch
 from ..datasets import Batch
 from ..errors import LoftrNbError
 from ..model import LoFTR
+from ..model.allocator import settle
 from .config import Recipe
 from .distributed import Process
 from .loaders import TrainingPairs
@@ -78,7 +79,7 @@ class Probe:
         self.recipe = from_dict(Recipe, job["recipe"])
         self.device = torch.device(job["device"])
         torch.manual_seed(self.recipe.seed)
-        torch.set_flush_denormal(True)
+        settle(self.recipe.model)
         process = Process(0, 1, self.device)
         model = LoFTR(self.recipe.model).to(self.device)
         self.update = Update(model, self.recipe, process, RATE)
