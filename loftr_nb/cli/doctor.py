@@ -37,5 +37,11 @@ def instead(error: ImportError) -> int:
     if asked_json:
         print(json.dumps(report.as_dict(), indent=2))
     else:
-        print(f"loftr-nb cannot start: {error}\n\n{report}", file=sys.stderr)
+        print(report, file=sys.stderr)
+        # Last, after a verdict on the machine that may well be "ready to train".
+        print(
+            f"\nbut loftr-nb itself cannot start: {error}. Install it again "
+            "(`make install`, or pip install -e .)",
+            file=sys.stderr,
+        )
     return 1
