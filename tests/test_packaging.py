@@ -72,7 +72,7 @@ def test_modules_stay_readable() -> None:
 
 
 def _readme_commands() -> list[str]:
-    pages = [ROOT / name for name in ("README.md", "COMMANDS.md")]
+    pages = [ROOT / name for name in ("README.md", "loftr_nb/cli/README.md")]
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     blocks = re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.S)
     lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
@@ -81,7 +81,7 @@ def _readme_commands() -> list[str]:
 
 @pytest.mark.parametrize("command", _readme_commands())
 def test_readme_commands_are_understood(command: str) -> None:
-    """Every loftr-nb line of README and COMMANDS parses; the quick ones run."""
+    """Every loftr-nb line of both pages parses; the quick ones run."""
     words = command.split()
     words = words[words.index("loftr-nb") + 1 :]
     from loftr_nb.cli.main import parse

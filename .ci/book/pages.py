@@ -14,7 +14,12 @@ import shutil
 from pathlib import Path
 
 NOTEBOOKS = "notebooks/[0-9][0-9]_*.ipynb"
-OTHERS = ("COMMANDS.md", "data/README.md", "bench/README.md", "CONTRIBUTING.md")
+OTHERS = (
+    "loftr_nb/cli/README.md",
+    "data/README.md",
+    "bench/README.md",
+    "CONTRIBUTING.md",
+)
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s#]*)(#[^)\s]*)?\)")
 FENCED = re.compile(r"(^```.*?^```[ \t]*$)", re.M | re.S)
 NAMED = re.compile(r"(?<!\[)`(\d\d_\w+\.ipynb)`")
