@@ -92,6 +92,7 @@ def test_a_size_that_did_not_fit_is_a_cross() -> None:
     ]
     picture = growth_picture(rows, "growth")
     memory = picture.axes[1]
+    assert all("megapixels" in ax.get_xlabel() for ax in picture.axes)
     lines = [list(line.get_ydata()) for line in memory.lines]
     assert [900 / 1024, 900 / 1024] in lines and [1800 / 1024] in lines
     assert any(line.get_marker() == "x" for line in memory.lines)

@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from ..viz.style import SERIES, Picture, heading, legend
 from .compare import Comparison, Side
 
+SIZE = "image size (megapixels)"
+
 
 def growth_picture(rows: Sequence[Comparison], title: str | None = None) -> Picture:
     """Seconds and peak memory by megapixels; a cross marks what did not fit.
@@ -23,14 +25,13 @@ def growth_picture(rows: Sequence[Comparison], title: str | None = None) -> Pict
         for name, colour in zip(names, SERIES, strict=False):
             sides = [r.ours if name == "ours" else r.other for r in rows]
             _line(ax, rows, [get(s) for s in sides], name, colour)
-        ax.set_xlabel("image size (megapixels)", fontsize=9)
         ax.set_xlim(0, None)
         ax.set_ylim(0, None)
         ax.grid(alpha=0.25)
         legend(ax, loc="upper left")
     what = "step" if rows[0].order.what == "step" else "pair"
-    heading(time, f"Time of a {what}", "", "seconds")
-    heading(memory, f"Peak memory of a {what}", "", "GiB")
+    heading(time, f"Time of a {what}", SIZE, "seconds")
+    heading(memory, f"Peak memory of a {what}", SIZE, "GiB")
     return picture.titled(title)
 
 

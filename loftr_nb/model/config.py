@@ -46,9 +46,10 @@ class LoFTRConfig:
     threshold: confidence above which a coarse match counts.
     border: coarse cells along the unpadded border that give no match.
     recompute: what training makes a second time instead of keeping it: ``none``,
-        the insides of transformer ``layers`` (about 5 % more arithmetic for
-        gigabytes less), or ``all``, the stages of the backbone too (a third
-        more), and freed memory goes back to the system. The numbers are the same.
+        the insides of transformer ``layers``, or ``all``, the stages of the
+        backbone too, and freed memory goes back to the system. The numbers are
+        the same. A step at 640x480 on a CPU: 13.7 s and 4.8 GiB, 15.7 s and
+        3.1 GiB, 24.5 s and 1.4 GiB.
     """
 
     initial_dim: int = 128

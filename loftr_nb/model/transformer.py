@@ -67,7 +67,8 @@ class Transformer(nn.Module):
         channels, heads, attention: as in :class:`EncoderLayer`.
         pairs: number of (self, cross) pairs; ``layers`` holds twice as many.
         recompute: keep each layer's input only, and make what lies within again
-            in the backward pass: a tenth of the memory for a third more time.
+            in the backward pass: less memory for more time, see
+            :class:`.LoFTRConfig`.
     """
 
     def __init__(
