@@ -80,6 +80,13 @@ def move_sliders(page, folder: Path, name: str) -> tuple[int, list[str]]:
     return moved, wrong
 
 
+def explores(notebook: Path) -> bool:
+    """Whether a cell calls one of the explorers, which have sliders."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    code = "\n".join(cell.source for cell in cells if cell.cell_type == "code")
+    return re.search(r"\bexplore\w*\(", code) is not None
+
+
 def stored_troubles(notebook: Path) -> tuple[list[str], list[tuple[float, int]]]:
     """Errors and warning walls of a saved notebook; seconds of each code cell."""
     wrong, seconds = [], []
@@ -137,6 +144,8 @@ def look_at(notebook: Path, folder: Path, dark: bool, quick: bool) -> list[str]:
                 wrong.append(f"{wide} pictures run out of the window")
             sliders, stuck = move_sliders(page, folder, name)
             wrong += stuck
+            if not sliders and explores(notebook):
+                wrong.append("it calls an explorer, and no slider was found")
     slow = ", ".join(f"cell {n} {s:.0f} s" for s, n in sorted(each)[::-1][:3])
     verdict = "ok" if not wrong else f"{len(wrong)} wrong"
     total = sum(s for s, _ in each)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 import shutil
+from pathlib import Path
 
 import cv2
 import pytest
@@ -96,6 +97,29 @@ def test_a_size_that_did_not_fit_is_a_cross() -> None:
     lines = [list(line.get_ydata()) for line in memory.lines]
     assert [900 / 1024, 900 / 1024] in lines and [1800 / 1024] in lines
     assert any(line.get_marker() == "x" for line in memory.lines)
+
+
+def test_a_stored_comparison_is_drawn_again() -> None:
+    other = Side(problem="does not fit into 21 GiB")
+    row = Comparison(
+        Order("step", "ours", 1216, 1216, recompute="all"),
+        "kornia",
+        Side(90.0, 9_000.0, 450.0, [90.0], 4.2),
+        other,
+        "cpu",
+        2,
+    )
+    again = Comparison.from_dict(json.loads(json.dumps(row.to_dict())))
+    assert again == row and again.text() == row.text()
+
+
+def test_the_stored_growth_is_whole() -> None:
+    file = Path(__file__).parents[1] / "bench/figures/step_growth.json"
+    rows = [Comparison.from_dict(row) for row in json.loads(file.read_text())]
+    sizes = [row.order.width * row.order.height for row in rows]
+    assert sizes == sorted(sizes) and len(rows) >= 4
+    assert all(row.ours.peak_mb for row in rows)  # ours fits everywhere
+    assert rows[0].loss_difference < 1e-3
 
 
 def test_the_loader_is_measured_beside_plain_files(tiny_mini, capsys) -> None:

@@ -365,7 +365,12 @@ print(grown, resident() - before)
 """
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt")
+glibc_only = pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only glibc has mallopt"
+)
+
+
+@glibc_only
 def test_freed_memory_goes_back_to_the_system():
     """80 blocks of 6 MB, below the limit that freeing one of 28 MB has set."""
     found = subprocess.run(
@@ -373,3 +378,29 @@ def test_freed_memory_goes_back_to_the_system():
     )
     grown, left = map(int, found.stdout.split())
     assert grown > 400e6 and left < 0.1 * grown
+
+
+KEPT = """
+import resource, sys, torch
+from loftr_nb.model.allocator import keep_freed_memory
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+if sys.argv[1] == "keep":
+    assert keep_freed_memory()
+for _ in range(20):  # until the heap has grown around what lies in it already
+    torch.ones(20_000_000)
+before = faults()
+for _ in range(10):
+    torch.ones(20_000_000)
+print(faults() - before)
+"""
+
+
+@glibc_only
+def test_freed_memory_is_kept_and_used_again():
+    """Ten maps of 80 MB, one after the other, on pages that are there or new."""
+    faults = [
+        int(subprocess.check_output([sys.executable, "-c", KEPT, word], text=True))
+        for word in ("leave", "keep")
+    ]
+    assert faults[0] > 10_000 and faults[1] < 0.05 * faults[0]

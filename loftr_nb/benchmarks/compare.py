@@ -18,6 +18,8 @@ from ..errors import RunError
 from .order import Order
 
 MB = 2**20
+# Of an order, what a stored comparison says of it.
+KEPT = ("what", "width", "height", "match", "precision", "compile", "recompute")
 SPARE = 1024 * MB  # of the machine's free memory, left to everything else
 
 
@@ -78,18 +80,26 @@ class Comparison:
     def to_dict(self) -> dict[str, Any]:
         """For ``--json``."""
         order = dataclasses.asdict(self.order)
-        kept = ("what", "width", "height", "match", "precision", "compile", "recompute")
         sides = {
             name: {k: v for k, v in vars(side).items() if k != "keypoints"}
             for name, side in (("ours", self.ours), (self.name, self.other))
         }
-        result = {k: order[k] for k in kept} | sides
+        result = {k: order[k] for k in KEPT} | sides
         result |= {"speedup": self.speedup, "memory_ratio": self.memory_ratio}
         if self.order.what == "step":
             result["loss_difference"] = self.loss_difference
         else:
             result["same_matches"] = self.same_matches
         return result | {"device": self.device, "threads": self.threads}
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Comparison:
+        """What :meth:`to_dict` gave, less the keypoints, to draw it again."""
+        kept = {k: stored[k] for k in KEPT}
+        name = next(side for side in ("kornia", "plain") if side in stored)
+        order = Order(side="ours", **kept)
+        sides = (Side(**stored[side]) for side in ("ours", name))
+        return cls(order, name, *sides, stored["device"], stored["threads"])
 
     def text(self) -> str:
         """As lines for a person."""

@@ -9,6 +9,7 @@ kornia's LoFTR:
   loftr-nb bench match --size 640x480
 Time and memory against image size, as a table and a picture:
   loftr-nb bench memory --sizes 320x240 640x480 832x832 --out growth.png
+  loftr-nb bench memory --json > growth.json # from 320x240 to 1600x1200: half an hour
 Training pairs a second from files, from a pack of them, from a compressed pack:
   loftr-nb bench loader --data data/mini/scannet --workers 0 2
 An index in one flat file, and in an npz file a scene (ScanNet's size: see below):

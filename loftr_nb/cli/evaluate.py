@@ -16,6 +16,7 @@ from pathlib import Path
 from ..errors import ConfigError
 from ..evaluation import SOLVERS, LoFTRMatcher, SiftMatcher, evaluate, score_table
 from ..model import LoFTR
+from ..model.allocator import keep_freed_memory
 from ..progress import StatusLine
 from ..training import Recipe, RunFolder, get_recipe, override
 from ..training.finish import protocol_of
@@ -50,6 +51,7 @@ def run(args: argparse.Namespace) -> None:
     """Evaluate and print."""
     recipe, weights, data = _what(args)
     recipe = override(recipe, args.overrides)
+    keep_freed_memory()
     model = LoFTR.load(weights, position=args.position).to(args.device)
     data = args.data or data
     cache = RunFolder(weights.parent if args.source.is_file() else args.source).cache
