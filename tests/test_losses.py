@@ -194,6 +194,16 @@ def test_log1mexp_at_both_ends() -> None:
     torch.testing.assert_close(log1mexp(x), torch.tensor(expected), rtol=2e-6, atol=0)
 
 
+def test_log1mexp_has_a_slope_at_both_ends() -> None:
+    """-1 / (e^-x - 1), also where e^x rounds to 1 and where it rounds to 0."""
+    values = [-1e-9, -1e-4, math.log(0.5), -5.0, -80.0]
+    x = torch.tensor(values).requires_grad_()
+    log1mexp(x).sum().backward()
+    expected = torch.tensor([-1 / math.expm1(-v) for v in values])
+    torch.testing.assert_close(x.grad, expected, rtol=1e-5, atol=0)
+
+
+
 def test_the_released_clamp_silences_and_log_space_does_not() -> None:
     log_p = torch.tensor([1e-30, 1e-9, 0.9e-6, 1.1e-6, 0.5]).log().requires_grad_()
     gradients = {}

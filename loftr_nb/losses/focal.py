@@ -26,10 +26,14 @@ LOG_HALF = -math.log(2.0)
 
 
 def log1mexp(x: Tensor) -> Tensor:
-    """log(1 - e^x) for x < 0, accurate at both ends (Maechler, 2012)."""
-    return torch.where(
-        x > LOG_HALF, torch.log(-torch.expm1(x)), torch.log1p(-torch.exp(x))
-    )
+    """log(1 - e^x) for x < 0, accurate at both ends (Maechler, 2012).
+
+    So is its derivative: each form is given only what it is good for, since a
+    slope of infinity times a choice of 0 would be NaN.
+    """
+    near = torch.log(-torch.expm1(x.clamp(min=LOG_HALF)))
+    far = torch.log1p(-torch.exp(x.clamp(max=LOG_HALF)))
+    return torch.where(x > LOG_HALF, near, far)
 
 
 def positive_term(log_p: Tensor, config: LossConfig) -> Tensor:
