@@ -203,7 +203,6 @@ def test_log1mexp_has_a_slope_at_both_ends() -> None:
     torch.testing.assert_close(x.grad, expected, rtol=1e-5, atol=0)
 
 
-
 def test_the_released_clamp_silences_and_log_space_does_not() -> None:
     log_p = torch.tensor([1e-30, 1e-9, 0.9e-6, 1.1e-6, 0.5]).log().requires_grad_()
     gradients = {}
