@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from ..model import LoFTRConfig
-from ..model.allocator import settle
+from ..model.allocator import keep_freed_memory, settle
 from ..training.log import peak_memory_mb
 from .order import Order
 from .sides import match_pair, train_step
@@ -29,6 +29,8 @@ def work(order: Order) -> dict[str, Any]:
     # A choice of ours: the other side keeps its freed memory as any process does.
     again = "none" if order.side == "kornia" else order.recompute
     settle(LoFTRConfig(recompute=again))
+    if order.keep:
+        keep_freed_memory()
     device = torch.device(order.device)
     base = peak_memory_mb(device)
     run = train_step(order) if order.what == "step" else match_pair(order)

@@ -19,7 +19,16 @@ from .order import Order
 
 MB = 2**20
 # Of an order, what a stored comparison says of it.
-KEPT = ("what", "width", "height", "match", "precision", "compile", "recompute")
+KEPT = (
+    "what",
+    "width",
+    "height",
+    "match",
+    "precision",
+    "compile",
+    "recompute",
+    "keep",
+)
 SPARE = 1024 * MB  # of the machine's free memory, left to everything else
 
 
@@ -95,7 +104,7 @@ class Comparison:
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Comparison:
         """What :meth:`to_dict` gave, less the keypoints, to draw it again."""
-        kept = {k: stored[k] for k in KEPT}
+        kept = {k: stored[k] for k in KEPT if k in stored}
         name = next(side for side in ("kornia", "plain") if side in stored)
         order = Order(side="ours", **kept)
         sides = (Side(**stored[side]) for side in ("ours", name))

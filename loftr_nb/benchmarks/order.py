@@ -25,6 +25,7 @@ class Order:
     compile: give ``torch.compile`` a try (ours only).
     recompute: what ours makes a second time instead of keeping it, see
         :class:`.LoFTRConfig`; with ``all`` freed memory goes back to the system.
+    keep: the process keeps the memory it frees, either side, as ``loftr-nb eval``.
     """
 
     what: Literal["step", "match"]
@@ -38,6 +39,7 @@ class Order:
     memory_limit: int = 0
     compile: bool = False
     recompute: Literal["none", "layers", "all"] = "layers"
+    keep: bool = False
 
     def __post_init__(self) -> None:
         for name, value in (("width", self.width), ("height", self.height)):

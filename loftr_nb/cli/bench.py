@@ -9,7 +9,7 @@ kornia's LoFTR:
   loftr-nb bench match --size 640x480
 Time and memory against image size, as a table and a picture:
   loftr-nb bench memory --sizes 320x240 640x480 832x832 --out growth.png
-  loftr-nb bench memory --json > growth.json # from 320x240 to 1600x1200: half an hour
+  loftr-nb bench memory --json > growth.json   # 320x240 to 1600x1200: 20 minutes
 Training pairs a second from files, from a pack of them, from a compressed pack:
   loftr-nb bench loader --data data/mini/scannet --workers 0 2
 An index in one flat file, and in an npz file a scene (ScanNet's size: see below):
@@ -93,6 +93,9 @@ def _of_steps(add) -> None:  # noqa: ANN001
     add("--repeats", type=int, help="timed runs of a process (3; memory 1)")
     add("--rounds", type=int, help="processes a side (2; memory 1; loader 5)")
     add("--device", help="cpu or cuda (default: a GPU if there is one)")
+    add(
+        "--keep", action="store_true", help="both sides keep freed memory, as eval does"
+    )
     add("--compile", action="store_true", help="torch.compile ours")
     add("--out", type=Path, help="picture of memory (.png)")
 
@@ -142,6 +145,7 @@ def _compare(
         args.device or _device(),
         compile=args.compile,
         recompute=args.recompute,
+        keep=args.keep,
     )
     against = args.against or ("plain" if args.match == "ot" else "kornia")
     return compare(order, against, rounds, _say)
